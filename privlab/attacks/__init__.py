@@ -1,0 +1,1 @@
+"""One file per attack family. Each attack carries its `ThreatModel`."""

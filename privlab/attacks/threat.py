@@ -1,0 +1,33 @@
+"""What an adversary is and can do."""
+
+from dataclasses import dataclass
+
+from privlab import checks
+
+AXES = {
+    "time": ("train", "test"),
+    "position": ("client", "server", "off-path"),
+    "access": ("white-box", "black-box"),
+    "security": ("malicious", "honest-but-curious"),
+}
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """The four axes of "Zen", section 4, what the attack reads, and the capability in one sentence.
+
+    Raises ValueError for a value that its axis does not have.
+    """
+
+    attack: str
+    time: str
+    position: str
+    access: str
+    security: str
+    reads: str
+    capability: str
+    source: str
+
+    def __post_init__(self) -> None:
+        for axis, allowed in AXES.items():
+            checks.one_of(axis, getattr(self, axis), allowed)

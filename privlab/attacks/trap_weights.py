@@ -1,0 +1,123 @@
+"""Trap weights: a malicious server sets a dense layer so that each neuron fires for very few images.
+
+Source: Boenisch et al., "When the curious abandon honesty", section 6 and Algorithm 1.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from privlab import checks, runtime
+from privlab.attacks import gradient_extraction
+from privlab.attacks.threat import ThreatModel
+from privlab.sharing.federated import Gradient
+
+THREAT = ThreatModel(
+    attack="Trap weights",
+    time="train",
+    position="server",
+    access="white-box",
+    security="malicious",
+    reads="gradient",
+    capability="Chooses the weights that it sends to a client, and sees the gradient that comes back.",
+    source="Curious, section 6",
+)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One random draw of Algorithm 1, from which the trap weights for every s follow: `minus + s * plus`.
+
+    minus, plus: `(N, L)`, each non-zero where the other is zero, the same magnitudes row by row.
+    """
+
+    minus: Tensor
+    plus: Tensor
+
+    def weights(self, s: float) -> Tensor:
+        """The trap weights `(N, L)` for the scaling factor s in (0, 1]."""
+        checks.number("s", s, 0, 1, open_low=True)
+        return torch.add(self.minus, self.plus, alpha=s)
+
+
+def draw(neurons: int, inputs: int, *, sigma: float = 0.5, seed: int | torch.Generator = 0) -> Draw:
+    """Draw the random part of Algorithm 1 for `neurons` rows of `inputs` weights.
+
+    In each row a random half of the places is negative, -|N(0, sigma)|; the other half holds the same
+    magnitudes in another order, positive. (For an odd length the negative half is larger by one.)
+    Source: "Curious", Algorithm 1, with mu = 0, which its text leaves open. Shuffling both halves is the
+    same as placing them by one random permutation, as here.
+    """
+    checks.whole("neurons", neurons)
+    checks.whole("inputs", inputs, 2)
+    checks.number("sigma", sigma, 0, open_low=True)
+    random = runtime.generator(seed)
+    half = inputs // 2
+    minus, plus = torch.zeros(neurons, inputs), torch.zeros(neurons, inputs)
+    for row in range(neurons):
+        place = torch.randperm(inputs, generator=random)
+        size = torch.empty(inputs - half).normal_(0, sigma, generator=random).abs_()
+        minus[row, place[half:]] = -size
+        plus[row, place[:half]] = size[:half]
+    return Draw(minus, plus)
+
+
+@torch.no_grad()
+def plant(
+    model: nn.Module,
+    s: float = 0.7,
+    *,
+    sigma: float = 0.5,
+    seed: int | torch.Generator = 0,
+    layer: str = "fc1",
+    drawn: Draw | None = None,
+) -> nn.Module:
+    """A copy of `model` whose dense layer `layer` carries trap weights and zero biases.
+
+    s: how large positive weights are beside negative ones, in (0, 1]; a smaller s lets fewer images through.
+    `drawn` re-uses one random draw for several s; sigma and seed then play no part.
+    Raises ValueError for an s out of range, or a layer that is not a dense layer of the model.
+    Source: "Curious", section 6.2, Algorithm 1.
+    """
+    checks.number("s", s, 0, 1, open_low=True)
+    dense = checks.layer(model, layer, nn.Linear)
+    if not isinstance(dense, nn.Linear) or dense.bias is None:
+        raise ValueError(f"layer={layer!r} has no bias, and the attack divides by the bias gradient; choose another")
+    if drawn is None:
+        drawn = draw(dense.out_features, dense.in_features, sigma=sigma, seed=seed)
+    if drawn.minus.shape != dense.weight.shape:
+        raise ValueError(f"drawn is {tuple(drawn.minus.shape)}, but {layer!r} needs {tuple(dense.weight.shape)}")
+    weights = nn.Parameter(drawn.weights(s).to(dense.weight))
+    # What deepcopy finds in its memo it takes as the copy: the large old weight is never copied.
+    replaced = {id(dense.weight): weights, id(dense.bias): nn.Parameter(torch.zeros_like(dense.bias))}
+    planted = copy.deepcopy(model, replaced)
+    return planted
+
+
+def tune(
+    model: nn.Module,
+    client: Callable[[nn.Module], Gradient],
+    values: Sequence[float],
+    *,
+    shape: Sequence[int],
+    seed: int = 0,
+    layer: str = "fc1",
+) -> tuple[float, list[int]]:
+    """The s in `values` that yields most images, and how many each yielded, by the adversary's own count.
+
+    `client` answers a model with the gradient of its mini-batch: one round of training for each value.
+    No truth is needed. Of equal counts the first wins. Raises ValueError for no values.
+    Source: "Curious", section 6.2 ("over time by evaluating the attack success on the gradients received").
+    """
+    if not values:
+        raise ValueError("values is empty; give at least one s")
+    dense = checks.layer(model, layer, nn.Linear)
+    drawn = draw(*dense.weight.shape, seed=runtime.derive(seed, "trap"))  # type: ignore[misc, arg-type]
+    counts = []
+    for s in values:
+        answer = client(plant(model, s, layer=layer, drawn=drawn))
+        counts.append(len(gradient_extraction.extract(answer, shape=shape, layer=layer).images))
+    return values[counts.index(max(counts))], counts

@@ -1,0 +1,69 @@
+"""Checks of arguments, made once, at the door of public functions.
+
+Each error says what was given, what is allowed and, where it helps, what to do.
+"""
+
+from collections.abc import Collection
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor, nn
+
+
+def one_of(name: str, value: object, allowed: Collection) -> None:
+    """Raise ValueError unless `value` is among `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(str, allowed))}")
+
+
+def whole(name: str, value: object, low: int = 1, high: int | None = None) -> None:
+    """Raise unless `value` is a whole number with low <= value (<= high)."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a whole number")
+    if value < low or (high is not None and value > high):
+        limit = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}={value} is out of range; give a whole number {limit}")
+
+
+def number(name: str, value: object, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
+    """Raise unless `value` is a finite number in [low, high], or in (low, high] with `open_low`."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a number")
+    inside = (low < value if open_low else low <= value) and value <= high and abs(float(value)) != float("inf")
+    if not inside:  # also catches NaN, which compares as false
+        allowed = f"in {'(' if open_low else '['}{low:g}, {high:g}]"
+        raise ValueError(f"{name}={value} is out of range; give a number {allowed}")
+
+
+def images(name: str, value: object) -> None:
+    """Raise unless `value` is a floating-point tensor `(N, C, H, W)` with N >= 1, finite, in [0, 1]."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}; give a torch tensor of shape (N, C, H, W)")
+    if value.dim() != 4 or value.numel() == 0:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected (N, C, H, W) with at least one image")
+    if not value.is_floating_point():
+        raise TypeError(f"{name} has dtype {value.dtype}; divide 8-bit pixels by 255 to get floats in [0, 1]")
+    low, high = value.min().item(), value.max().item()
+    if not (0 <= low and high <= 1):
+        raise ValueError(f"{name} has values in [{low:g}, {high:g}]; scale images to [0, 1]")
+
+
+def labels(name: str, value: object, count: int) -> None:
+    """Raise unless `value` is an integer tensor `(count,)` of class numbers >= 0."""
+    if not isinstance(value, Tensor) or value.dtype != torch.int64 or value.dim() != 1:
+        what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} is {what}; give an int64 tensor of shape (N,)")
+    if len(value) != count:
+        raise ValueError(f"{name} holds {len(value)} labels for {count} images; give one label per image")
+    if count and value.min() < 0:
+        raise ValueError(f"{name} holds the negative label {value.min().item()}; class numbers start at 0")
+
+
+def layer(model: nn.Module, name: str, kind: type[nn.Module] | None = None) -> nn.Module:
+    """The layer of `model` called `name`, of class `kind`; else ValueError with the names there are."""
+    layers = dict(model.named_modules())
+    fits = [key for key, value in layers.items() if key and (kind is None or isinstance(value, kind))]
+    if name not in fits:
+        sort = "layer" if kind is None else f"{kind.__name__} layer"
+        raise ValueError(f"layer={name!r} is not a {sort} of this model; choose one of {', '.join(fits) or '(none)'}")
+    return layers[name]

@@ -1,0 +1,12 @@
+"""Data sets: embedded ones that need no network, real ones, and your own.
+
+`load(name, split=...)` looks in the folder named by PRIVLAB_DATA, then in the user's cache, then at
+the publisher's address.
+"""
+
+from privlab.data.catalogue import CATALOGUE, Entry
+from privlab.data.dataset import Dataset, Text
+from privlab.data.loading import available, fingerprint, load
+from privlab.data.splits import by_label, dirichlet, iid
+
+__all__ = ["CATALOGUE", "Dataset", "Entry", "Text", "available", "by_label", "dirichlet", "fingerprint", "iid", "load"]

@@ -1,0 +1,198 @@
+"""The data sets that `load` knows by name: files, addresses, checksums, licences."""
+
+from dataclasses import dataclass
+
+from medmnist import INFO
+
+DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class File:
+    """One published file: where it lies in a data folder, its address, its checksum (`md5:...`)."""
+
+    path: str
+    url: str
+    checksum: str
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set. `kind` says which reader opens it; `stands_for` names the real set an embedded one replaces."""
+
+    name: str
+    title: str
+    kind: str
+    classes: tuple[str, ...]
+    licence: str
+    stand_in: str
+    files: tuple[File, ...] = ()
+    stands_for: str = ""
+
+    @property
+    def embedded(self) -> bool:
+        return self.kind == "embedded"
+
+    @property
+    def megabytes(self) -> float:
+        return sum(file.megabytes for file in self.files)
+
+
+def _idx(folder: str, base: str, hashes: tuple[str, str, str, str], sizes: tuple[float, ...]) -> tuple[File, ...]:
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    return tuple(
+        File(f"{folder}/{name}-ubyte.gz", f"{base}/{name}-ubyte.gz", f"md5:{digest}", size)
+        for name, digest, size in zip(names, hashes, sizes, strict=True)
+    )
+
+
+_MNIST = _idx(
+    "mnist",
+    "https://ossci-datasets.s3.amazonaws.com/mnist",
+    (
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
+    ),
+    (9.9, 0.03, 1.6, 0.005),
+)
+_FASHION = _idx(
+    "fashion-mnist",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    (
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
+    ),
+    (26.4, 0.03, 4.4, 0.005),
+)
+_EMNIST = File(
+    "emnist/gzip.zip",
+    "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
+    "md5:58c8d27c78d21e728a6bc7b3cc06412e",
+    562,
+)
+_KRIZ = "https://www.cs.toronto.edu/~kriz"
+_CIFAR10 = File(
+    "cifar-10-binary.tar.gz", f"{_KRIZ}/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530", 170
+)
+_CIFAR100 = File(
+    "cifar-100-binary.tar.gz", f"{_KRIZ}/cifar-100-binary.tar.gz", "md5:03b5dce01913d631647c71ecec9e9cb8", 169
+)
+_IMDB = File(
+    "aclImdb_v1.tar.gz",
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    "md5:7c2ac02c03563afcf9b574c7e56c153a",
+    84,
+)
+_CLOTHES = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+_OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# EMNIST's six ways of grouping characters into classes (Cohen et al. 2017, Table II).
+_EMNIST_CLASSES = {"balanced": 47, "byclass": 62, "bymerge": 47, "digits": 10, "letters": 26, "mnist": 10}
+
+_ENTRIES = [
+    Entry(
+        "digits",
+        "scikit-learn's handwritten digits, 8x8 enlarged to 28x28",
+        "embedded",
+        DIGITS,
+        "BSD-3 (data: UCI, CC BY 4.0)",
+        "",
+        stands_for="mnist",
+    ),
+    Entry(
+        "patches",
+        "colour patches of the photographs in scikit-learn and scikit-image",
+        "embedded",
+        ("china", "flower", "astronaut", "coffee", "chelsea", "rocket", "motorcycle"),
+        "CC BY 2.0 / CC0 / public domain (see their READMEs)",
+        "",
+        stands_for="cifar10",
+    ),
+    Entry(
+        "manual",
+        "the manual that ships inside Python (pydoc_data.topics)",
+        "embedded",
+        (),
+        "PSF",
+        "",
+        stands_for="imdb",
+    ),
+    Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST),
+    Entry("fashion-mnist", "Fashion-MNIST clothes", "idx", _CLOTHES, "MIT", "digits", _FASHION),
+    Entry("cifar10", "CIFAR-10 objects", "cifar", _OBJECTS, "not stated; cite Krizhevsky 2009", "patches", (_CIFAR10,)),
+    Entry(
+        "cifar100",
+        "CIFAR-100 objects, fine labels",
+        "cifar",
+        tuple(f"class {i}" for i in range(100)),
+        "not stated; cite Krizhevsky 2009",
+        "patches",
+        (_CIFAR100,),
+    ),
+    Entry(
+        "imdb",
+        "IMDB film reviews",
+        "imdb",
+        ("negative", "positive"),
+        "not stated; cite Maas et al. 2011",
+        "manual",
+        (_IMDB,),
+    ),
+    Entry(
+        "photos",
+        "photographs of your own (a folder or zip called photos), cropped square",
+        "images",
+        (),
+        "that of your photographs",
+        "patches",
+    ),
+]
+_ENTRIES += [
+    Entry(
+        f"emnist-{group}",
+        f"EMNIST characters, grouped {group}",
+        "emnist",
+        DIGITS if count == 10 else tuple(f"class {i}" for i in range(count)),
+        "public domain (NIST)",
+        "digits",
+        (_EMNIST,),
+    )
+    for group, count in _EMNIST_CLASSES.items()
+]
+
+
+def _medmnist() -> list[Entry]:
+    entries = []
+    for flag, info in INFO.items():
+        if flag.endswith("3d"):
+            continue
+        stand_in = "digits" if info["n_channels"] == 1 else "patches"
+        pixels = sum(info["n_samples"].values()) * info["n_channels"]
+        for size in (28, 64, 128, 224):
+            ending = "" if size == 28 else f"_{size}"
+            name = flag if size == 28 else f"{flag}-{size}"
+            file = File(
+                f"{flag}{ending}.npz",
+                info[f"url{ending}"],
+                f"md5:{info[f'MD5{ending}']}",
+                round(pixels * size**2 / 1.4e6, 1),  # their archives compress pixels by about 1.4
+            )
+            entries.append(
+                Entry(
+                    name,
+                    f"{flag}, {size}x{size}",
+                    "npz",
+                    tuple(info["label"].values()),
+                    info["license"],
+                    stand_in,
+                    (file,),
+                )
+            )
+    return entries
+
+
+CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in [*_ENTRIES, *_medmnist()]}

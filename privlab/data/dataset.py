@@ -1,0 +1,92 @@
+"""What `load` returns."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privlab import checks, runtime
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with labels, and where they come from.
+
+    pixels: uint8 `(N, C, H, W)`, as published. labels: int64 `(N,)`, or `(N, K)` for several labels an image.
+    source: `embedded`, `publisher` (byte for byte) or `local copy`. checksum: SHA-256 of the files read.
+    users: int64 `(N,)`, whose image it is, where the data set says.
+    """
+
+    name: str
+    split: str
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+    checksum: str
+    users: Tensor | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """float32 `(N, C, H, W)` in [0, 1]: the pixels divided by 255."""
+        return self.pixels.float() / 255
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return tuple(self.pixels.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, chosen: Tensor | slice | list[int]) -> "Dataset":
+        """The chosen images as a data set of their own."""
+        users = None if self.users is None else self.users[chosen]
+        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen], users=users)
+
+    def sample(self, count: int, seed: int | torch.Generator = 0) -> "Dataset":
+        """`count` images drawn without replacement. Raises ValueError for more than there are."""
+        checks.whole("count", count, 1, len(self))
+        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:count]]
+
+    def to(self, device: str | torch.device) -> "Dataset":
+        """The same data on `device`."""
+        users = None if self.users is None else self.users.to(device)
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device), users=users)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Passages of text as numbered words.
+
+    tokens: int64 `(N, length)`, padded on the left with 0; 1 is a word outside the vocabulary.
+    vocabulary: the word of each number, most frequent first after the two special ones.
+    """
+
+    name: str
+    split: str
+    tokens: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    source: str
+    checksum: str
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def words(self, index: int) -> str:
+        """The passage number `index` in words, without its padding."""
+        return " ".join(self.vocabulary[token] for token in self.tokens[index].tolist() if token)
+
+
+def to_pixels(images: np.ndarray) -> Tensor:
+    """uint8 arrays `(N, H, W)` or `(N, H, W, C)` as a tensor `(N, C, H, W)`."""
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError(
+            f"images are {images.dtype} of shape {images.shape}; expected uint8 (N, H, W) or (N, H, W, C)"
+        )
+    if images.ndim == 3:
+        return torch.from_numpy(images)[:, None]
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

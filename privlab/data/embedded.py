@@ -1,0 +1,78 @@
+"""Data that ships inside the packages this one needs: no network, no download."""
+
+import functools
+import hashlib
+import itertools
+
+import numpy as np
+from skimage import data as photographs
+from skimage.transform import resize
+from sklearn.datasets import load_digits, load_sample_image
+
+PATCH_SIZES = (32, 64, 224)
+_PHOTOGRAPHS = {
+    "china": lambda: load_sample_image("china.jpg"),
+    "flower": lambda: load_sample_image("flower.jpg"),
+    "astronaut": photographs.astronaut,
+    "coffee": photographs.coffee,
+    "chelsea": photographs.chelsea,
+    "rocket": photographs.rocket,
+    "motorcycle": lambda: photographs.stereo_motorcycle()[0],
+}
+
+
+def checksum(*arrays: np.ndarray) -> str:
+    """SHA-256 of the arrays' bytes."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _hold_out(count: int, split: str) -> np.ndarray:
+    """Every fifth example is for testing."""
+    numbers = np.arange(count)
+    return numbers[numbers % 5 == 4] if split == "test" else numbers[numbers % 5 != 4]
+
+
+@functools.lru_cache(maxsize=1)
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    small = load_digits()
+    large = resize(small.images / 16, (len(small.images), 28, 28), order=1)
+    # Real images lie on the 8-bit grid; enlarging leaves it, so go back to it.
+    return np.round(large * 255).astype(np.uint8), small.target
+
+
+def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """1438 train or 359 test digits `(N, 28, 28)` with labels; 8x8 originals, enlarged bilinearly."""
+    images, labels = _digits()
+    chosen = _hold_out(len(images), split)
+    return images[chosen], labels[chosen]
+
+
+def _cut_up(photograph: np.ndarray, size: int) -> np.ndarray:
+    rows, columns = photograph.shape[0] // size, photograph.shape[1] // size
+    corners = itertools.product(range(rows), range(columns))
+    return np.stack([photograph[r * size : (r + 1) * size, c * size : (c + 1) * size] for r, c in corners])
+
+
+@functools.lru_cache(maxsize=3)
+def _patches(size: int) -> tuple[np.ndarray, np.ndarray]:
+    parts = [_cut_up(load(), size) for load in _PHOTOGRAPHS.values()]
+    labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return np.concatenate(parts), labels
+
+
+def patches(split: str, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Non-overlapping colour patches `(N, size, size, 3)`, labelled by photograph; size 32, 64 or 224."""
+    images, labels = _patches(size)
+    chosen = _hold_out(len(images), split)
+    return images[chosen], labels[chosen]
+
+
+def manual() -> tuple[list[str], list[int], tuple[str, ...]]:
+    """The topics of Python's manual: texts, topic numbers, topic names."""
+    from pydoc_data.topics import topics
+
+    names = tuple(sorted(topics))
+    return [topics[name] for name in names], list(range(len(names))), names

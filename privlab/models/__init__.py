@@ -1,0 +1,7 @@
+"""The papers' networks, every layer with a name, and the place to cut them."""
+
+from privlab.models.cutting import cut
+from privlab.models.fully_connected import fully_connected
+from privlab.models.initialisation import INITIALISATIONS, initialise
+
+__all__ = ["INITIALISATIONS", "cut", "fully_connected", "initialise"]

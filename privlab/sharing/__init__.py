@@ -1,0 +1,1 @@
+"""What leaves a client: gradients and model updates."""

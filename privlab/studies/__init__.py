@@ -1,0 +1,9 @@
+"""Each table and figure of each paper as data: a grid, a function for one cell, reported numbers, claims."""
+
+from privlab.studies.compare import Comparison, compare
+from privlab.studies.registry import STUDIES, get
+from privlab.studies.runner import run
+from privlab.studies.store import Store
+from privlab.studies.study import Claim, Reported, Study, Table
+
+__all__ = ["STUDIES", "Claim", "Comparison", "Reported", "Store", "Study", "Table", "compare", "get", "run"]

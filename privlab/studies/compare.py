@@ -1,0 +1,150 @@
+"""Reported beside measured, with a verdict. The rule for verdicts stands here and nowhere else."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from scipy.stats import kendalltau
+
+from privlab.studies.registry import get
+from privlab.studies.store import Row, Store
+from privlab.studies.study import PAPER_DATA, Reported, Study, Table, cell_key
+
+AGREES, ORDERING, DIFFERS, NOT_RUN = "agrees", "same ordering", "differs", "not run"
+RELATIVE = 0.05  # agreement within 5 % of the reported value
+SPREADS = 2  # or within two standard deviations of ours
+ORDERED = 0.8  # the ordering over the knob holds from this Kendall's tau on
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`rows`: one a cell and metric, as dicts; `claims`: one a claim and data set; `stale`: rows that no longer count."""
+
+    study: Study
+    rows: Sequence[Mapping[str, Any]]
+    claims: Sequence[Mapping[str, Any]]
+    stale: int
+
+    def frame(self, data: str, metrics: Sequence[str] = (), **settings: Any) -> pd.DataFrame:
+        """A table to read: a line a cell of one data set, and for each metric reported, measured and verdict."""
+        lines: dict[str, dict[Any, Any]] = {}
+        for row in self.rows:
+            fits = row["cell"].get("data") == data and settings.items() <= row["cell"].items()
+            if not fits or (metrics and row["metric"] not in metrics):
+                continue
+            hidden = {"data", *settings}
+            knobs = {(name, ""): value for name, value in row["cell"].items() if name not in hidden}
+            line = lines.setdefault(cell_key(row["cell"]), knobs)
+            line[row["metric"], "paper"] = "" if row["reported"] is None else f"{row['reported']:.3f}"
+            line[row["metric"], "here"] = _spread(row)
+            line[row["metric"], "verdict"] = row["verdict"] or ""
+        frame = pd.DataFrame(list(lines.values()))
+        if len(frame):
+            frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+        return frame
+
+
+def _spread(row: Mapping[str, Any]) -> str:
+    if row["measured_mean"] is None:
+        return "not run"
+    sd = "" if row["measured_sd"] is None else f" ± {row['measured_sd']:.3f}"
+    return f"{row['measured_mean']:.3f}{sd} (n={row['n']})"
+
+
+def agrees(reported: float, step: float, mean: float, sd: float) -> bool:
+    """|difference| <= max(2 sd, 5 % of the reported value, the rounding of the print)."""
+    return abs(mean - reported) <= max(SPREADS * sd, RELATIVE * abs(reported), step / 2) + 1e-12
+
+
+def same_ordering(reported: Sequence[float], measured: Sequence[float]) -> bool:
+    """Whether two curves over a knob rise and fall alike: Kendall's tau-b of at least 0.8."""
+    if len(reported) < 2:
+        return False
+    return bool(kendalltau(reported, measured).statistic >= ORDERED)
+
+
+def compare(study: str | Study, store: Store | None = None, rows: Sequence[Row] | None = None) -> Comparison:
+    """Every reported number beside what was measured, for each data set measured, and the claims.
+
+    Rows come from the store unless given. Data sets of one's own are listed without a verdict.
+    Raises ValueError for an unknown study.
+    """
+    study = get(study) if isinstance(study, str) else study
+    store = store or Store(study)
+    fresh = store.rows() if rows is None else rows
+    stale = len(store.all_rows()) - len(fresh) if rows is None else 0
+    table = Table(fresh)
+    names = list(dict.fromkeys([*study.data["paper"], *(row["cell"]["data"] for row in fresh)]))
+    lines = [line for name in names for line in _lines(study, table.select(data=name), name)]
+    return Comparison(study, lines, _claims(study, table, names), stale)
+
+
+def _lines(study: Study, table: Table, data: str) -> list[dict[str, Any]]:
+    dataset, own = PAPER_DATA.get(data, ("", False))
+    cells = {cell_key(row["cell"]): row["cell"] for row in table.rows}
+    if data in study.data["paper"]:
+        cells = {cell_key(cell): cell for cell in study.cells(data)} | cells
+    printed = {(item.metric, cell_key(cell)): item for cell in cells.values() for item in _match(study, dataset, cell)}
+    lines = []
+    for key, cell in cells.items():
+        for metric in study.metrics:
+            values = table.select(**cell).values(metric)
+            item = printed.get((metric, key))
+            lines.append(
+                {
+                    "cell": cell,
+                    "metric": metric,
+                    "reported": item.value if item else None,
+                    "measured_mean": statistics.fmean(values) if values else None,
+                    "measured_sd": statistics.stdev(values) if len(values) > 1 else None,
+                    "n": len(values),
+                    "verdict": _verdict(item, values, own) if item else None,
+                }
+            )
+    return _order(study, lines)
+
+
+def _match(study: Study, dataset: str, cell: Mapping[str, Any]) -> list[Reported]:
+    return [item for item in study.reported if item.dataset == dataset and item.cell.items() <= cell.items()]
+
+
+def _verdict(item: Reported, values: Sequence[float], own: bool) -> str:
+    if not values:
+        return NOT_RUN
+    sd = statistics.stdev(values) if len(values) > 1 else 0.0
+    return AGREES if own and agrees(item.value, item.step, statistics.fmean(values), sd) else DIFFERS
+
+
+def _order(study: Study, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where a line differs, look whether the curve over the knob that it lies on is ordered as printed."""
+    curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["verdict"] in (AGREES, DIFFERS):
+            rest = {name: value for name, value in line["cell"].items() if name != study.knob}
+            curves.setdefault((line["metric"], cell_key(rest)), []).append(line)
+    for curve in curves.values():
+        if same_ordering([line["reported"] for line in curve], [line["measured_mean"] for line in curve]):
+            for line in curve:
+                line["verdict"] = AGREES if line["verdict"] == AGREES else ORDERING
+    return lines
+
+
+def _claims(study: Study, table: Table, names: Sequence[str]) -> list[dict[str, Any]]:
+    found = []
+    for claim in study.claims:
+        for name in names:
+            if claim.data and name not in claim.data:
+                continue
+            part = table.select(data=name)
+            holds = claim.test(part) if part.rows else None
+            verdict = NOT_RUN if holds is None else "holds" if holds else "does not hold"
+            found.append({"claim": claim.text, "source": claim.source, "data": name, "verdict": verdict})
+    return found
+
+
+def as_json(comparison: Comparison) -> str:
+    """One JSON object a line: first the rows, then the claims."""
+    return "\n".join(json.dumps(item) for item in [*comparison.rows, *comparison.claims])

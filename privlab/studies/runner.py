@@ -1,0 +1,146 @@
+"""Run the missing cells of a study: resumable, in several processes, with a progress bar."""
+
+import datetime
+import itertools
+import platform
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy
+import torch
+from tqdm import tqdm
+
+import privlab
+from privlab import checks, runtime
+from privlab.studies.registry import get
+from privlab.studies.store import Row, Store
+from privlab.studies.study import Cell, Study, cell_key
+
+Task = tuple[Cell, int]
+
+
+def code_version() -> str:
+    """The package's version and, in a checkout, its commit (`+` behind it where files have changed)."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return privlab.__version__
+    return f"{privlab.__version__}-g{commit}"
+
+
+def run(
+    study: str | Study,
+    *,
+    profile: str | None = None,
+    data: str | None = None,
+    seeds: int | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    store: Store | None = None,
+    progress: bool = True,
+    ray: str | None = None,
+) -> list[Row]:
+    """Measure what is missing of a study's grid; return every row of that grid, stored ones included.
+
+    data: one data set instead of the profile's (a name, or a path to your own). seeds: how many, from 0.
+    Each finished cell is written at once, so that a stopped run goes on where it was. With `workers` > 1
+    groups of cells run in as many processes, one thread each; with `ray` on the Ray cluster at that address.
+    Raises ValueError for an unknown study or profile, FileNotFoundError for data that are not to be had.
+    """
+    study = get(study) if isinstance(study, str) else study
+    profile = runtime.profile(profile)
+    checks.whole("workers", workers)
+    checks.whole("seeds", seeds if seeds is not None else 1)
+    where = str(runtime.device(device))
+    store = store or Store(study)
+    names = (data,) if data else study.data[profile]
+    cells = [cell for name in names for cell in study.cells(name)]
+    grid = [(cell, seed) for seed in range(seeds or study.seeds[profile]) for cell in cells]
+    done = {_key(row["cell"], row["seed"]) for row in store.rows()}
+    missing = [(cell, seed) for cell, seed in grid if _key(cell, seed) not in done]
+    groups = _groups(study, missing)
+    origin = {"profile": profile, "code": code_version()}
+    backend: AbstractContextManager = _ray(ray) if ray else nullcontext()
+    job = joblib.delayed(_run_group)
+    bar = tqdm(total=len(grid), initial=len(grid) - len(missing), desc=study.id, unit="cell", disable=not progress)
+    with backend, bar:
+        if workers == 1 and not ray:
+            for row in itertools.chain.from_iterable(_rows(study, group, where, origin) for group in groups):
+                store.add(row)
+                bar.update()
+        else:
+            parallel = joblib.Parallel(n_jobs=-1 if ray else workers, return_as="generator_unordered")
+            # Processes on this machine write their rows themselves; a cluster's send them back.
+            for rows in parallel(job(study.id, g, where, origin, None if ray else store.folder) for g in groups):
+                for row in rows:
+                    store.add(row)
+                bar.update(len(rows))
+    wanted = {_key(cell, seed) for cell, seed in grid}
+    return [row for row in store.rows() if _key(row["cell"], row["seed"]) in wanted]
+
+
+def _key(cell: Cell, seed: int) -> tuple[str, int]:
+    return cell_key(cell), seed
+
+
+def _groups(study: Study, tasks: list[Task]) -> list[list[Task]]:
+    """Tasks that can share random draws, together."""
+    groups: dict[Any, list[Task]] = {}
+    for cell, seed in tasks:
+        groups.setdefault((study.together(cell), seed), []).append((cell, seed))
+    return list(groups.values())
+
+
+def _ray(address: str) -> AbstractContextManager:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise ImportError("--ray needs the package ray: python -m pip install 'privlab[cluster]'") from None
+    ray.init(address=None if address == "local" else address, ignore_reinit_error=True)
+    register_ray()
+    return joblib.parallel_config(backend="ray")
+
+
+def _rows(study: Study, group: list[Task], device: str, origin: dict[str, str]) -> Iterable[Row]:
+    for cell, seed in group:
+        checksum, source = study.checksum(cell["data"])
+        start = time.perf_counter()
+        metrics = study.run(cell, seed, torch.device(device))
+        seconds = time.perf_counter() - start
+        yield {
+            "study": study.id,
+            "cell": cell,
+            "seed": seed,
+            "metrics": {name: float(value) for name, value in metrics.items()},
+            "seconds": round(seconds, 3),
+            "provenance": {
+                **origin,
+                "version": study.version,
+                "data_checksum": checksum,
+                "data_source": source,
+                "device": device if device == "cpu" else torch.cuda.get_device_name(device),
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": numpy.__version__,
+                "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            },
+        }
+
+
+def _run_group(study_id: str, group: list[Task], device: str, origin: dict[str, str], folder: Path | None) -> list[Row]:
+    """Run one group in a worker process."""
+    torch.set_num_threads(1)
+    study = get(study_id)
+    rows = []
+    for row in _rows(study, group, device, origin):
+        if folder:
+            Store(study, folder).add(row)
+        rows.append(row)
+    return rows

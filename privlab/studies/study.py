@@ -1,0 +1,123 @@
+"""What a study is."""
+
+import csv
+import json
+import statistics
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import torch
+
+Cell = dict[str, Any]
+Metrics = dict[str, float]
+
+# The papers' data sets by our names: (the name the paper prints, whether ours is that very data set).
+PAPER_DATA = {
+    "mnist": ("MNIST", True),
+    "digits": ("MNIST", False),
+    "cifar10": ("CIFAR-10", True),
+    "patches": ("CIFAR-10", False),
+    "photos": ("ImageNet", False),
+}
+
+
+def cell_key(cell: Mapping[str, Any]) -> str:
+    """The cell as one string, the same for equal cells whatever their order."""
+    return json.dumps(dict(sorted(cell.items())), separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One printed number. `step` is one unit of its last printed digit."""
+
+    dataset: str
+    cell: Mapping[str, Any]
+    metric: str
+    value: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measured rows of one study: `rows` are dicts with `cell`, `seed` and `metrics`."""
+
+    rows: Sequence[Mapping[str, Any]]
+
+    def select(self, **settings: Any) -> "Table":
+        """The rows whose cell has these settings."""
+        return Table([row for row in self.rows if settings.items() <= row["cell"].items()])
+
+    def values(self, metric: str, **settings: Any) -> list[float]:
+        """The metric in every row with these settings, one value a seed."""
+        return [row["metrics"][metric] for row in self.select(**settings).rows if metric in row["metrics"]]
+
+    def mean(self, metric: str, **settings: Any) -> float:
+        """Its mean over seeds (NaN where nothing was measured)."""
+        found = self.values(metric, **settings)
+        return statistics.fmean(found) if found else float("nan")
+
+    def curve(self, metric: str, knob: str, **settings: Any) -> dict[Any, float]:
+        """Its mean at each value of the knob, in rising order."""
+        places = sorted({row["cell"][knob] for row in self.select(**settings).rows if knob in row["cell"]})
+        return {place: self.mean(metric, **settings, **{knob: place}) for place in places}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper as a predicate over the rows measured on one data set.
+
+    `test` returns None where the rows it needs are missing. `data` limits it to some data sets.
+    """
+
+    text: str
+    source: str
+    test: Callable[[Table], bool | None]
+    data: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """One table or figure of a paper.
+
+    `cells(data)` is the grid for one data set; `run(cell, seed, device)` measures one cell. `data` and
+    `seeds` say what each profile covers. Raise `version` whenever the meaning of a row changes: older rows
+    then count as stale. `knob` is the setting over which the table's ordering is judged, `together` what
+    cells must share to be run one after the other in one process (they can share random draws).
+    """
+
+    id: str
+    title: str
+    source: str
+    version: int
+    cells: Callable[[str], list[Cell]]
+    run: Callable[[Cell, int, torch.device], Metrics]
+    data: Mapping[str, tuple[str, ...]]
+    seeds: Mapping[str, int]
+    knob: str
+    metrics: tuple[str, ...]
+    reported: tuple[Reported, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    checksum: Callable[[str], tuple[str, str]] = field(kw_only=True)
+    together: Callable[[Cell], Hashable] = lambda cell: cell.get("data")
+
+
+def read_reported(
+    paper: str, table: str, cell: Callable[[str, str], Cell | None], names: Mapping[str, str] | None = None
+) -> tuple[Reported, ...]:
+    """The printed numbers of one table, from the paper's CSV file in this package.
+
+    `cell(dataset, variant)` turns the file's description of a cell into its settings (None: leave it out).
+    """
+    text = resources.files("privlab.studies").joinpath(f"reported/{paper}.csv").read_text()
+    found = []
+    for row in csv.DictReader(text.splitlines()):
+        if row["table"] != table or not row["value"]:
+            continue
+        settings = cell(row["dataset"], row["variant"])
+        if settings is not None:
+            decimals = len(row["value"].partition(".")[2])
+            metric = (names or {}).get(row["metric"], row["metric"])
+            found.append(Reported(row["dataset"], settings, metric, float(row["value"]), 10.0**-decimals))
+    return tuple(found)
