@@ -4,8 +4,8 @@ Each error says what was given, what is allowed and, where it helps, what to do.
 """
 
 from collections.abc import Collection
-from numbers import Integral, Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ def one_of(name: str, value: object, allowed: Collection) -> None:
 
 def whole(name: str, value: object, low: int = 1, high: int | None = None) -> None:
     """Raise unless `value` is a whole number with low <= value (<= high)."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a whole number")
     if value < low or (high is not None and value > high):
         limit = f"at least {low}" if high is None else f"from {low} to {high}"
@@ -27,7 +27,7 @@ def whole(name: str, value: object, low: int = 1, high: int | None = None) -> No
 
 def number(name: str, value: object, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
     """Raise unless `value` is a finite number in [low, high], or in (low, high] with `open_low`."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a number")
     inside = (low < value if open_low else low <= value) and value <= high and abs(float(value)) != float("inf")
     if not inside:  # also catches NaN, which compares as false
@@ -44,7 +44,7 @@ def images(name: str, value: object) -> None:
     if not value.is_floating_point():
         raise TypeError(f"{name} has dtype {value.dtype}; divide 8-bit pixels by 255 to get floats in [0, 1]")
     low, high = value.min().item(), value.max().item()
-    if not (0 <= low and high <= 1):
+    if not (low >= 0 and high <= 1):
         raise ValueError(f"{name} has values in [{low:g}, {high:g}]; scale images to [0, 1]")
 
 

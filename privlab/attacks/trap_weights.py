@@ -115,7 +115,8 @@ def tune(
     if not values:
         raise ValueError("values is empty; give at least one s")
     dense = checks.layer(model, layer, nn.Linear)
-    drawn = draw(*dense.weight.shape, seed=runtime.derive(seed, "trap"))  # type: ignore[misc, arg-type]
+    neurons, inputs = dense.get_parameter("weight").shape
+    drawn = draw(neurons, inputs, seed=runtime.derive(seed, "trap"))
     counts = []
     for s in values:
         answer = client(plant(model, s, layer=layer, drawn=drawn))

@@ -84,9 +84,7 @@ class Text:
 def to_pixels(images: np.ndarray) -> Tensor:
     """uint8 arrays `(N, H, W)` or `(N, H, W, C)` as a tensor `(N, C, H, W)`."""
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise ValueError(
-            f"images are {images.dtype} of shape {images.shape}; expected uint8 (N, H, W) or (N, H, W, C)"
-        )
+        raise ValueError(f"images are {images.dtype} of shape {images.shape}; expected uint8 (N, H, W) or (N, H, W, C)")
     if images.ndim == 3:
         return torch.from_numpy(images)[:, None]
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

@@ -143,8 +143,8 @@ def _embedded(entry: Entry, split: str, size: int | None, words: int, length: in
     else:
         images, targets = embedded.digits(split)
     checksum = embedded.checksum(images, targets)
-    targets = torch.from_numpy(targets.astype(np.int64))
-    return Dataset(entry.name, split, to_pixels(images), targets, entry.classes, "embedded", checksum)
+    labels = torch.from_numpy(targets.astype(np.int64))
+    return Dataset(entry.name, split, to_pixels(images), labels, entry.classes, "embedded", checksum)
 
 
 def _text(name, split, parts, labels, known, classes, words, length, source, checksum="") -> Text:

@@ -121,7 +121,7 @@ def fed_sgd(
         mean = average(received)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter -= lr * mean[name]
+                parameter.sub_(lr * mean[name])
     return model
 
 
@@ -171,11 +171,11 @@ def fed_avg(
             update = local_update(model, client, epochs=epochs, batch=batch, lr=lr, random=random)
             if listen:
                 listen(number, index, update)
-            for name, value in update.items():
-                mean[name] += value * (len(client.labels) / total)
+            for name, change in update.items():
+                mean[name] += change * (len(client.labels) / total)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter += mean[name]
+                parameter.add_(mean[name])
     return model
 
 

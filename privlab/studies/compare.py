@@ -21,7 +21,7 @@ ORDERED = 0.8  # the ordering over the knob holds from this Kendall's tau on
 
 @dataclass(frozen=True)
 class Comparison:
-    """`rows`: one a cell and metric, as dicts; `claims`: one a claim and data set; `stale`: rows that no longer count."""
+    """`rows`: one a cell and metric; `claims`: one a claim and data set; `stale`: how many rows no longer count."""
 
     study: Study
     rows: Sequence[Mapping[str, Any]]

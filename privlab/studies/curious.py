@@ -1,7 +1,10 @@
 """The tables of "When the curious abandon honesty" (Boenisch et al.) on passive extraction and trap weights."""
 
 import functools
+import itertools
+import math
 import re
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +13,7 @@ from privlab import data, models, runtime
 from privlab.attacks import gradient_extraction, trap_weights
 from privlab.metrics import extraction
 from privlab.sharing import federated
-from privlab.studies.study import Cell, Claim, Metrics, Study, Table, read_reported
+from privlab.studies.study import Cell, Claim, Metrics, Study, Table, cell_key, read_reported
 
 INITIALISATIONS = (
     "xavier_normal",
@@ -57,8 +60,8 @@ def network(name: str, neurons: int, init: str, seed: int) -> nn.Sequential:
 def _trapped(name: str, neurons: int, seed: int, device: torch.device) -> tuple[nn.Sequential, trap_weights.Draw]:
     """A network of zero biases and one draw of trap weights for it, shared by all cells of a seed."""
     model = network(name, neurons, "xavier_uniform", runtime.derive(seed, "network")).to(device)
-    inputs = model.get_submodule("fc1").in_features
-    drawn = trap_weights.draw(neurons, inputs, seed=runtime.derive(seed, "trap"))  # type: ignore[arg-type]
+    inputs = math.prod(dataset(name).shape)
+    drawn = trap_weights.draw(neurons, inputs, seed=runtime.derive(seed, "trap"))
     return model, trap_weights.Draw(drawn.minus.to(device), drawn.plus.to(device))
 
 
@@ -87,7 +90,7 @@ def run_trapped(cell: Cell, seed: int, device: torch.device) -> Metrics:
     """One trapped network and one mini-batch, or the average of several gradients (Tables 5, 6 and 9)."""
     planted, drawn = _trapped(cell["data"], cell["neurons"], seed, device)
     with torch.no_grad():  # what `trap_weights.plant` does, without its copy of the other layers for every s
-        planted.get_submodule("fc1").weight.copy_(drawn.weights(cell["s"]))
+        planted.get_parameter("fc1.weight").copy_(drawn.weights(cell["s"]))
     batches = _batches(cell, seed, device)
     if cell.get("reading") == "one batch":  # what Table 9's numbers fit: one mini-batch's recall, divided
         shared = federated.gradient(planted, batches[0].images, batches[0].labels, layers=("fc1",))
@@ -136,24 +139,21 @@ def _peak_inside(table: Table) -> bool | None:
     return 0 < values.index(max(values)) < len(values) - 1
 
 
-def _active_is_best(table: Table) -> bool | None:
-    """The best s beats each neighbour in recall while active neurons rise throughout."""
+def _active_rises(table: Table) -> bool | None:
     active = list(table.curve("active", "s", batch=100, neurons=1000).values())
-    return all(a <= b + 1e-9 for a, b in zip(active, active[1:], strict=False)) if len(active) > 2 else None
+    return all(a <= b + 1e-9 for a, b in itertools.pairwise(active)) if len(active) > 2 else None
 
 
-def _falls(metric: str, knob: str, **settings: object):
+def _monotone(metric: str, knob: str, sign: int, **settings: object) -> Callable[[Table], bool | None]:
+    """A test whether a metric rises (sign 1) or falls (sign -1) over the knob, on every curve of the grid."""
+
     def test(table: Table) -> bool | None:
-        curve = list(table.curve(metric, knob, **settings).values())
-        return all(a > b for a, b in zip(curve, curve[1:], strict=False)) if len(curve) > 1 else None
-
-    return test
-
-
-def _rises(metric: str, knob: str, **settings: object):
-    def test(table: Table) -> bool | None:
-        curve = list(table.curve(metric, knob, **settings).values())
-        return all(a < b for a, b in zip(curve, curve[1:], strict=False)) if len(curve) > 1 else None
+        curves: dict[str, dict[float, float]] = {}
+        for row in table.select(**settings).rows:
+            rest = {name: value for name, value in row["cell"].items() if name != knob}
+            curves[cell_key(rest)] = table.curve(metric, knob, **rest)
+        steps = [sign * (b - a) for c in curves.values() for a, b in itertools.pairwise(c.values())]
+        return min(steps) > 0 if steps else None
 
     return test
 
@@ -215,19 +215,22 @@ TABLE_5 = Study(
     reported=read_reported("curious", "5", _parse),
     claims=(
         Claim("Recall peaks strictly inside the range of s", "section 8.3", _peak_inside),
-        Claim("More neurons are active the larger s is", "section 8.3", _active_is_best),
+        Claim("More neurons are active the larger s is", "section 8.3", _active_rises),
         Claim("At its best s the active attack reads over twice what the passive one reads", "8.3", _doubles_passive),
     ),
     checksum=checksum,
 )
 
+# The table does not print its s. For CIFAR-10 the text names 0.95 as the best, but the row (1000, 100) is
+# not Table 5's at 0.95 (A .844 against .729); at 0.955 all sixteen rows fit, so both are run.
 TABLE_6 = Study(
     id="curious/table-6",
     title="Trap weights over mini-batch size and neurons",
     source="Curious, section 8.3, Table 6",
     version=1,
     cells=lambda name: [
-        {"data": name, "s": _scale(name), "batch": batch, "neurons": neurons}
+        {"data": name, "s": s, "batch": batch, "neurons": neurons}
+        for s in ((0.95, 0.955) if name == "cifar10" else (_scale(name),))
         for neurons in (200, 500, 1000, 3000)
         for batch in (20, 50, 100, 200)
     ],
@@ -238,8 +241,8 @@ TABLE_6 = Study(
     metrics=METRICS,
     reported=read_reported("curious", "6", _parse),
     claims=(
-        Claim("Larger mini-batches lower recall", "section 8.3", _falls("recall", "batch", neurons=1000)),
-        Claim("More neurons raise recall", "section 8.3", _rises("recall", "neurons", batch=100)),
+        Claim("Larger mini-batches lower recall", "section 8.3", _monotone("recall", "batch", -1)),
+        Claim("More neurons raise recall", "section 8.3", _monotone("recall", "neurons", 1)),
         Claim(
             "3000 neurons read a mini-batch of 20 whole", "section 8.3", _small_batches_are_read_whole, data=("mnist",)
         ),
@@ -270,7 +273,7 @@ TABLE_9 = Study(
         Claim(
             "Averaging over more mini-batches lowers recall",
             "section 8.3, Impact of batch-averaging",
-            _falls("recall", "averaged", batch=100, reading="average"),
+            _monotone("recall", "averaged", -1, reading="average"),
         ),
     ),
     checksum=checksum,
