@@ -93,8 +93,7 @@ def plant(
     weights = nn.Parameter(drawn.weights(s).to(dense.weight))
     # What deepcopy finds in its memo it takes as the copy: the large old weight is never copied.
     replaced = {id(dense.weight): weights, id(dense.bias): nn.Parameter(torch.zeros_like(dense.bias))}
-    planted = copy.deepcopy(model, replaced)
-    return planted
+    return copy.deepcopy(model, replaced)
 
 
 def tune(

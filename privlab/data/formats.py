@@ -42,7 +42,7 @@ def npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | No
                 f"{path} has no {split}_images with {split}_labels; it has {', '.join(arrays) or 'nothing'}. "
                 + (f"Choose split={' or '.join(here)}." if here else "Use the MedMNIST layout: train_images, ...")
             )
-        users = arrays[f"{split}_users"] if f"{split}_users" in arrays else None
+        users = arrays.get(f"{split}_users")
         return arrays[f"{split}_images"], arrays[f"{split}_labels"], users
 
 

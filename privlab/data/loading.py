@@ -142,9 +142,9 @@ def _embedded(entry: Entry, split: str, size: int | None, words: int, length: in
         images, targets = embedded.patches(split, size or 32)
     else:
         images, targets = embedded.digits(split)
+    numbers = torch.from_numpy(targets.astype(np.int64))
     checksum = embedded.checksum(images, targets)
-    labels = torch.from_numpy(targets.astype(np.int64))
-    return Dataset(entry.name, split, to_pixels(images), labels, entry.classes, "embedded", checksum)
+    return Dataset(entry.name, split, to_pixels(images), numbers, entry.classes, "embedded", checksum)
 
 
 def _text(name, split, parts, labels, known, classes, words, length, source, checksum="") -> Text:
