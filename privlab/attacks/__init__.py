@@ -1,1 +1,8 @@
 """One file per attack family. Each attack carries its `ThreatModel`."""
+
+from privlab.attacks import gradient_extraction, trap_weights
+from privlab.attacks.threat import AXES, ThreatModel
+
+THREATS: tuple[ThreatModel, ...] = (gradient_extraction.THREAT, trap_weights.THREAT)
+
+__all__ = ["AXES", "THREATS", "ThreatModel", "gradient_extraction", "trap_weights"]

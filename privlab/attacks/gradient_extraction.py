@@ -24,7 +24,7 @@ THREAT = ThreatModel(
     capability="Sees the gradient that one client sends, and knows the model and the shape of its inputs.",
     source="Curious, section 5",
 )
-GRID_TOLERANCE = 1e-2  # in steps of 1/255: images stay below 1e-4, mixtures start at 0.035
+GRID_TOLERANCE = 1e-3  # in steps of 1/255: images stay below 1e-4, mixtures of photographs start at 0.035
 _PROBES = 32
 
 

@@ -6,7 +6,19 @@ the publisher's address.
 
 from privlab.data.catalogue import CATALOGUE, Entry
 from privlab.data.dataset import Dataset, Text
-from privlab.data.loading import available, fingerprint, load
+from privlab.data.loading import available, fingerprint, load, of_profile
 from privlab.data.splits import by_label, dirichlet, iid
 
-__all__ = ["CATALOGUE", "Dataset", "Entry", "Text", "available", "by_label", "dirichlet", "fingerprint", "iid", "load"]
+__all__ = [
+    "CATALOGUE",
+    "Dataset",
+    "Entry",
+    "Text",
+    "available",
+    "by_label",
+    "dirichlet",
+    "fingerprint",
+    "iid",
+    "load",
+    "of_profile",
+]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from privlab import checks
+from privlab import checks, runtime
 from privlab.data import embedded, fetch, formats, text
 from privlab.data.catalogue import CATALOGUE, Entry
 from privlab.data.dataset import Dataset, Text, to_pixels
@@ -74,6 +74,16 @@ def locate(entry: Entry, *, progress: bool = True, online: bool = True) -> list[
             f"PRIVLAB_DATA={folder or '(not set)'} and in {fetch.cache_folder()}, then at its address "
             f"({type(error).__name__}: {error}). The embedded set {entry.stand_in!r} can stand in."
         ) from None
+
+
+def of_profile(name: str, profile: str | None = None) -> str:
+    """The data set that an embedded one stands for, or, in the `fast` profile, the embedded one itself.
+
+    >>> of_profile("patches", "fast"), of_profile("patches", "real")
+    ('patches', 'cifar10')
+    """
+    checks.one_of("name", name, [entry.name for entry in CATALOGUE.values() if entry.embedded])
+    return name if runtime.profile(profile) == "fast" else CATALOGUE[name].stands_for
 
 
 def available(entry: Entry) -> bool:

@@ -1,12 +1,14 @@
 """Reported beside measured, with a verdict. The rule for verdicts stands here and nowhere else."""
 
 import json
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy.stats import kendalltau
 
 from privlab.studies.registry import get
@@ -45,6 +47,21 @@ class Comparison:
         if len(frame):
             frame.columns = pd.MultiIndex.from_tuples(frame.columns)
         return frame
+
+    def show(self, data: str, metrics: Sequence[str] = (), **settings: Any) -> Styler:
+        """The table for a page: verdicts as signs, which the caption explains."""
+        chosen = [
+            row for row in self.rows if row["cell"].get("data") == data and settings.items() <= row["cell"].items()
+        ]
+        counts = sorted({row["n"] for row in chosen if row["n"]})
+        frame = self.frame(data, metrics, **settings)
+        names = {AGREES: "✓", ORDERING: "≈", DIFFERS: "✗", NOT_RUN: "–"}
+        frame = frame.map(lambda value: names.get(value, value) if isinstance(value, str) else value)
+        frame = frame.map(lambda value: re.sub(r" \(n=\d+\)", "", value) if isinstance(value, str) else value)
+        frame = frame.rename(columns={"verdict": ""})
+        caption = f"{self.study.source}, on {data}" + (f", n = {' or '.join(map(str, counts))} seeds" if counts else "")
+        signs = ", ".join(f"{sign} {verdict}" for verdict, sign in names.items())
+        return frame.style.hide(axis="index").format(precision=3).set_caption(f"{caption}. {signs}.")
 
 
 def _spread(row: Mapping[str, Any]) -> str:

@@ -1,0 +1,91 @@
+"""Every command that a person or CI runs: `python -m nox`, or `python -m nox -s book`.
+
+All sessions share one environment in .nox/shared, so that a fresh machine installs torch once.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import venv
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4"
+nox.options.sessions = ["lint", "tests", "book", "browser"]
+nox.options.default_venv_backend = "none"
+
+ROOT = Path(__file__).parent
+SHARED = ROOT / ".nox" / "shared"
+BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
+SITE = ROOT / "_build" / "html" / "index.html"
+CORES = str(min(2, os.cpu_count() or 1))
+
+
+def run(session: nox.Session, *command: str, **environment: str) -> None:
+    """Run a command of the shared environment, which is made or renewed when pyproject.toml has changed."""
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + sys.version.encode()).hexdigest()
+    stamp = SHARED / "installed"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        venv.create(SHARED, with_pip=True, clear=True)
+        session.run(str(BIN / "python"), "-m", "pip", "install", "--quiet", "-e", f"{ROOT}[book,tests]", external=True)
+        stamp.write_text(wanted)
+    path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
+    # Many small networks: one thread in each of two processes is faster than two threads.
+    settings = {"PATH": path, "OMP_NUM_THREADS": "1", "JUPYTER_PLATFORM_DIRS": "1", **environment}
+    session.run(str(BIN / command[0]), *command[1:], env=settings, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format, lint, types, and the notebooks beside the chapters."""
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "ruff", "check", ".")
+    run(session, "mypy")
+    run(session, "python", "book/build.py", "notebooks", "--check")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test but those in a browser; each chapter is executed as a test of its own."""
+    run(session, "pytest", "-n", CORES, "-m", "not browser", *session.posargs)
+
+
+@nox.session
+def book(session: nox.Session) -> None:
+    """Execute the chapters that have changed since they were last executed, and build the book."""
+    run(session, "python", "book/build.py", "execute", "--workers", CORES)
+    shutil.rmtree(SITE.parent, ignore_errors=True)  # never show a page that is no longer part of the book
+    run(session, *"jupyter-book build book --config _config.yml --path-output . -W -n --keep-going".split())
+    session.log(f"the book is in {SITE}")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open the built book, and a live explorer in JupyterLab, in headless Chromium."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        if os.environ.get("CI"):
+            session.error("no Chromium here; install it (Debian: apt-get install chromium)")
+        session.skip("no Chromium here; install it to test the built pages")
+    if not SITE.exists():
+        book(session)
+    run(session, "pytest", "-m", "browser", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Speed, as ratios of two ways of doing the same in one run."""
+    run(session, "python", "benchmarks/extraction.py", *session.posargs)
+
+
+@nox.session(default=False)
+def notebooks(session: nox.Session) -> None:
+    """Write the .ipynb beside every chapter, which Colab and Binder open."""
+    run(session, "python", "book/build.py", "notebooks")
+
+
+@nox.session(default=False)
+def lab(session: nox.Session) -> None:
+    """Open the chapters in JupyterLab."""
+    run(session, "jupyter", "lab", "--notebook-dir", "book", *session.posargs)

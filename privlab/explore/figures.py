@@ -1,0 +1,86 @@
+"""One look for every figure: the plot style, galleries, rows of images."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from privlab import checks
+
+STOLEN = (213, 94, 0)  # vermilion, distinct for the colour-blind
+BACKGROUND = (22, 24, 29)
+_DIM = 0.32
+
+
+def style() -> None:
+    """Use the course's figure style for every plot from here on."""
+    plt.style.use(str(Path(__file__).parent / "privlab.mplstyle"))
+
+
+def _array(image: Tensor) -> np.ndarray:
+    """`(C, H, W)` in [0, 1] as uint8 `(H, W, 3)`."""
+    rgb = (
+        image.detach().cpu().clamp(0, 1).expand(3, -1, -1) if image.shape[0] == 1 else image.detach().cpu().clamp(0, 1)
+    )
+    return (rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+
+
+def _tile(image: Tensor, stolen: bool, side: int) -> Image.Image:
+    """A stolen image in full, in a frame; the others dim and grey."""
+    tile = Image.fromarray(_array(image)).resize((side, side), Image.Resampling.LANCZOS)
+    if stolen:
+        edge = max(1, side // 24)
+        framed = Image.new("RGB", (side, side), STOLEN)
+        framed.paste(tile.crop((edge, edge, side - edge, side - edge)), (edge, edge))
+        return framed
+    grey = np.asarray(tile.convert("L"), dtype=np.float32) * _DIM
+    base = np.array(BACKGROUND, dtype=np.float32)
+    return Image.fromarray((base + grey[..., None] * (1 - base / 255)).clip(0, 255).astype(np.uint8))
+
+
+def gallery(images: Tensor, stolen: Sequence[bool] | Tensor, size: tuple[int, int] = (480, 240)) -> bytes:
+    """A client's mini-batch as one WebP picture: stolen images in full and framed, the rest dim and grey.
+
+    images: `(B, C, H, W)` in [0, 1]; stolen: B booleans; size: width and height in pixels.
+    """
+    checks.images("images", images)
+    if len(stolen) != len(images):
+        raise ValueError(f"stolen holds {len(stolen)} values for {len(images)} images; give one per image")
+    width, height = size
+    side = int(math.sqrt(width * height / len(images)))
+    while (width // side) * (height // side) < len(images):
+        side -= 1
+    columns = width // side
+    left, top = (width - columns * side) // 2, (height - math.ceil(len(images) / columns) * side) // 2
+    canvas = Image.new("RGB", size, BACKGROUND)
+    for index, (image, taken) in enumerate(zip(images, stolen, strict=True)):
+        row, column = divmod(index, columns)
+        canvas.paste(_tile(image, bool(taken), side - 1), (left + column * side, top + row * side))
+    buffer = io.BytesIO()
+    canvas.save(buffer, "WEBP", quality=36, method=6)
+    return buffer.getvalue()
+
+
+def show_images(rows: dict[str, Tensor], *, most: int = 8, scale: float = 1.0) -> Figure:
+    """Rows of images under one another, each with its title: `{"what the server sees": images, ...}`.
+
+    Images `(N, C, H, W)` are clamped to [0, 1] for display; at most `most` of each row are shown.
+    """
+    checks.whole("most", most)
+    columns = min(most, max(len(images) for images in rows.values()))
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(columns * scale, len(rows) * (scale + 0.25)), squeeze=False
+    )
+    for line, (title, images) in zip(axes, rows.items(), strict=True):
+        for axis in line:
+            axis.axis("off")
+        for axis, image in zip(line, images, strict=False):
+            axis.imshow(_array(image), interpolation="nearest")
+        line[0].set_title(title, fontsize="small")
+    return figure
