@@ -57,7 +57,8 @@ def book(session: nox.Session) -> None:
     """Execute the chapters that have changed since they were last executed, and build the book."""
     run(session, "python", "book/build.py", "execute", "--workers", CORES)
     shutil.rmtree(SITE.parent, ignore_errors=True)  # never show a page that is no longer part of the book
-    run(session, *"jupyter-book build book --config _config.yml --path-output . -W -n --keep-going".split())
+    options = ["--config", "_config.yml", "--path-output", ".", "-W", "-n", "--keep-going"]
+    run(session, "jupyter-book", "build", "book", *options)
     session.log(f"the book is in {SITE}")
 
 

@@ -93,7 +93,9 @@ def execute(chapter: Path, *, force: bool = False) -> nbformat.NotebookNode:
         return done
     notebook = read(chapter)
     where = {"metadata": {"path": str(chapter.parent)}}
-    client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=where, store_widget_state=False)
+    # Timings would be stored in the cells, and change the key under which the book's build looks for them.
+    options = {"record_timing": False, "store_widget_state": False}
+    client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=where, **options)
     start = time.perf_counter()
     try:
         client.execute()

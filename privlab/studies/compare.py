@@ -48,6 +48,15 @@ class Comparison:
             frame.columns = pd.MultiIndex.from_tuples(frame.columns)
         return frame
 
+    def curve(self, data: str, metric: str, knob: str, **settings: Any) -> pd.DataFrame:
+        """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, measured cells only."""
+        lines = [
+            {knob: row["cell"][knob], "paper": row["reported"], "here": row["measured_mean"], "sd": row["measured_sd"]}
+            for row in self.rows
+            if row["n"] and row["metric"] == metric and {"data": data, **settings}.items() <= row["cell"].items()
+        ]
+        return pd.DataFrame(lines, columns=[knob, "paper", "here", "sd"]).astype(float).sort_values(knob)
+
     def show(self, data: str, metrics: Sequence[str] = (), **settings: Any) -> Styler:
         """The table for a page: verdicts as signs, which the caption explains."""
         chosen = [
