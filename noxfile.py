@@ -56,7 +56,8 @@ def tests(session: nox.Session) -> None:
 def book(session: nox.Session) -> None:
     """Execute the chapters that have changed since they were last executed, and build the book."""
     run(session, "python", "book/build.py", "execute", "--workers", CORES)
-    shutil.rmtree(SITE.parent, ignore_errors=True)  # never show a page that is no longer part of the book
+    for stale in (SITE.parent, ROOT / "_build" / ".doctrees"):  # pages keep the outputs of an earlier execution
+        shutil.rmtree(stale, ignore_errors=True)
     options = ["--config", "_config.yml", "--path-output", ".", "-W", "-n", "--keep-going"]
     run(session, "jupyter-book", "build", "book", *options)
     session.log(f"the book is in {SITE}")

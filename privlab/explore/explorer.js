@@ -34,7 +34,7 @@ function slider(knob, start, live, onChange) {
 function render({ model, el }) {
   const spec = model.get("spec");
   const live = !model.frames;
-  const picture = make("img", { class: "pl-picture", width: spec.size[0], height: spec.size[1] });
+  const picture = make("img", { class: "pl-picture dark-light", width: spec.size[0], height: spec.size[1] });
   const numbers = make("dl", { class: "pl-numbers", "aria-live": "polite" });
   const state = make("p", { class: "pl-state" });
   let latest = 0;

@@ -51,7 +51,7 @@ class Frame:
     def _repr_html_(self) -> str:
         """The picture alone, for a notebook."""
         frame = self.as_json()
-        return f'<img src="{frame["image"]}" alt="{html.escape(self.alt, quote=True)}" style="width: 100%">'
+        return f'<img src="{frame["image"]}" alt="{html.escape(self.alt, quote=True)}" class="dark-light" width="100%">'
 
 
 class Explorer(anywidget.AnyWidget):
