@@ -7,7 +7,9 @@ browser, and its address is one that the pages must not need.
 
 def _leave_out(app, pagename, templatename, context, doctree):
     scripts = context.get("script_files", [])
-    kept = [s for s in scripts if "thebe" not in (getattr(s, "filename", None) or "") + str(s.attributes.get("body", ""))]
+    kept = [
+        s for s in scripts if "thebe" not in (getattr(s, "filename", None) or "") + str(s.attributes.get("body", ""))
+    ]
     context["script_files"] = kept
 
 

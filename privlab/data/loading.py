@@ -144,6 +144,7 @@ def _of_split(found: list[fetch.Found], split: str) -> list[fetch.Found]:
 
 def _embedded(entry: Entry, split: str, size: int | None, words: int, length: int) -> Any:
     if entry.name == "manual":
+        checks.whole("length", length)
         texts, topics, names = embedded.manual()
         parts, labels = text.passages(texts, topics, length)
         return _text(entry.name, split, parts, labels, parts, names, words, length, "embedded")

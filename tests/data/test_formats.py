@@ -1,0 +1,100 @@
+import zipfile
+
+import numpy as np
+import pytest
+
+from privlab.data import formats
+
+from . import publishers
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 28, 28), (2, 3, 4, 5)])
+def test_idx_reads_what_was_written(shape):
+    array = publishers.pixels(*shape)
+    assert np.array_equal(formats.idx(publishers.idx(array)), array)
+
+
+@pytest.mark.parametrize("raw", [b"", b"PK\x03\x04abcd", b"\0\0\x0d\x01\0\0\0\0"])
+def test_idx_refuses_other_files(raw):
+    with pytest.raises(ValueError, match="not an IDX file"):
+        formats.idx(raw)
+
+
+def test_idx_refuses_a_body_that_is_too_short():
+    with pytest.raises(ValueError, match="needs 10 bytes, has 4"):
+        formats.idx(b"\0\0\x08\x01\0\0\0\x0a" + b"abcd")
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_cifar_reads_pixels_and_fine_labels(tmp_path, coarse):
+    images, labels = publishers.cifar(tmp_path / "c.tar.gz", coarse)
+    read, numbers = formats.cifar(tmp_path / "c.tar.gz", "test")
+    assert np.array_equal(read, images.transpose(0, 2, 3, 1))
+    assert np.array_equal(numbers, labels)
+    assert len(formats.cifar(tmp_path / "c.tar.gz", "train")[0]) == len(images) * (1 if coarse else 2)
+
+
+def test_cifar_refuses_an_archive_without_batches(tmp_path):
+    publishers.tar(tmp_path / "c.tar.gz", {"readme.txt": b"hello"})
+    with pytest.raises(ValueError, match="holds no train batches"):
+        formats.cifar(tmp_path / "c.tar.gz", "train")
+
+
+def test_emnist_turns_characters_upright_and_counts_letters_from_zero(tmp_path):
+    images, labels = publishers.emnist(tmp_path / "gzip.zip")
+    read, numbers = formats.emnist(tmp_path / "gzip.zip", "letters", "train")
+    assert np.array_equal(read[0], images[0].T)
+    assert np.array_equal(numbers, labels - 1)
+
+
+def test_imdb_yields_only_labelled_reviews_of_the_split(tmp_path):
+    publishers.imdb(tmp_path / "a.tar.gz")
+    assert [label for _, label in formats.imdb(tmp_path / "a.tar.gz", "train")] == [0, 1]
+    assert list(formats.imdb(tmp_path / "a.tar.gz", "test")) == [("Lovely, unseen words", 1)]
+
+
+def test_npz_names_what_is_missing(tmp_path):
+    np.savez(tmp_path / "own.npz", train_images=publishers.pixels(2, 4, 4), train_labels=np.zeros(2))
+    images, labels, users = formats.npz(tmp_path / "own.npz", "train")
+    assert images.shape == (2, 4, 4)
+    assert len(labels) == 2
+    assert users is None
+    with pytest.raises(ValueError, match=r"no val_images .* Choose split=train"):
+        formats.npz(tmp_path / "own.npz", "val")
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(ValueError, match=r"it has x\. Use the MedMNIST layout"):
+        formats.npz(tmp_path / "other.npz", "train")
+
+
+def test_npz_executes_no_pickle(tmp_path):
+    np.savez(tmp_path / "evil.npz", train_images=np.array([{}], dtype=object), train_labels=np.zeros(1))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        formats.npz(tmp_path / "evil.npz", "train")
+
+
+def test_images_are_cropped_square_and_labelled_by_folder(tmp_path):
+    for name, colour in (("cat/1.png", "red"), ("dog/2.png", "blue"), ("dog/notes.txt", None)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(publishers.png((60, 40), colour) if colour else b"no image")
+    pictures, labels, classes = formats.images(tmp_path, 16)
+    assert pictures.shape == (2, 16, 16, 3)
+    assert classes == ("cat", "dog")
+    assert labels.tolist() == [0, 1]
+    assert tuple(pictures[0, 8, 8]) == (255, 0, 0)
+
+
+def test_an_archive_cannot_write_outside_its_folder(tmp_path):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with zipfile.ZipFile(inside / "evil.zip", "w") as archive:
+        archive.writestr("../../escaped.png", publishers.png((8, 8), "red"))
+        archive.writestr("/tmp/privlab-escaped.png", publishers.png((8, 8), "red"))
+    before = set(tmp_path.rglob("*"))
+    pictures, _, _ = formats.images(inside / "evil.zip", 8)
+    assert len(pictures) == 2
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no image"):
+        formats.images(tmp_path, 8)

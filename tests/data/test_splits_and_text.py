@@ -1,0 +1,81 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from privlab import data
+from privlab.data import text
+
+LABELS = torch.arange(10).repeat_interleave(60)
+
+
+def _partition(parts, count):
+    assert sorted(torch.cat(list(parts)).tolist()) == list(range(count))
+
+
+@settings(max_examples=20, deadline=None)
+@given(clients=st.integers(1, 10), seed=st.integers(0, 99), alpha=st.floats(0.01, 100))
+def test_every_split_gives_each_example_to_one_client(clients, seed, alpha):
+    for parts in (
+        data.iid(LABELS, clients, seed),
+        data.by_label(LABELS, clients, seed),
+        data.dirichlet(LABELS, clients, alpha, seed),
+    ):
+        assert len(parts) == clients
+        _partition(parts, len(LABELS))
+
+
+def test_iid_parts_are_equal_in_size_and_alike_in_labels():
+    parts = data.iid(LABELS, 3, seed=0)
+    assert [len(part) for part in parts] == [200, 200, 200]
+    for part in parts:
+        assert chisquare(LABELS[part].bincount(minlength=10)).pvalue > 1e-4
+
+
+def test_by_label_clients_share_no_label():
+    owned = [set(LABELS[part].tolist()) for part in data.by_label(LABELS, 4, seed=0)]
+    assert sum(map(len, owned)) == len(set.union(*owned)) == 10
+    with pytest.raises(ValueError, match="there are 10 classes"):
+        data.by_label(LABELS, 11)
+
+
+def test_dirichlet_is_uneven_for_small_alpha_and_even_for_large():
+    def spread(alpha):
+        parts = data.dirichlet(LABELS, 4, alpha, seed=0)
+        return torch.stack([LABELS[part].bincount(minlength=10).float() for part in parts]).std(0).mean()
+
+    assert spread(0.05) > 3 * spread(100)
+
+
+def test_dirichlet_shares_have_the_distributions_mean():
+    sizes = torch.stack(
+        [torch.tensor([len(p) for p in data.dirichlet(LABELS, 3, 1.0, seed)], dtype=torch.float) for seed in range(60)]
+    )
+    assert torch.allclose(sizes.mean(0), torch.tensor([200.0] * 3), atol=25)
+
+
+@pytest.mark.parametrize("split", [data.iid, data.by_label, data.dirichlet])
+@pytest.mark.parametrize("clients", [0, 601])
+def test_bad_numbers_of_clients_are_refused(split, clients):
+    with pytest.raises(ValueError, match=r"clients"):
+        split(LABELS, clients)
+
+
+def test_dirichlet_needs_a_positive_alpha():
+    with pytest.raises(ValueError, match="alpha=0"):
+        data.dirichlet(LABELS, 3, 0)
+
+
+def test_words_are_counted_and_encoded():
+    texts = [text.split_words(line) for line in ("The cat saw the dog.", "the DOG's<br />cat!", "")]
+    assert texts[1] == ["the", "dog's", "cat"]
+    words = text.vocabulary(texts, 5)
+    assert words == ("<pad>", "<unk>", "the", "cat", "dog")
+    assert text.encode(texts, words, 4).tolist() == [[3, 1, 2, 4], [0, 2, 1, 3], [0, 0, 0, 0]]
+
+
+def test_passages_lose_no_word():
+    parts, labels = text.passages(["a b c d e", "f"], [7, 8], 2)
+    assert parts == [["a", "b"], ["c", "d"], ["e"], ["f"]]
+    assert labels == [7, 7, 7, 8]

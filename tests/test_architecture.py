@@ -1,0 +1,73 @@
+"""The shape of the package: arrows point down, modules stay short, everything public is documented."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "privlab"
+BASE = {"checks", "runtime"}
+MAY_IMPORT = {
+    "checks": set(),
+    "runtime": {"checks"},
+    "data": BASE,
+    "models": BASE,
+    "sharing": {*BASE, "data", "models"},
+    "metrics": BASE,
+    "defences": {*BASE, "sharing", "metrics"},
+    "attacks": {*BASE, "sharing"},
+    "studies": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks"},
+    "explore": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks", "studies"},
+    "cli": {*BASE, "data", "studies"},
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _part(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_point_down(path):
+    part = _part(path)
+    if part == "__init__":
+        return
+    own = {name.split(".")[1] for name in _imports(path) if name.startswith("privlab.")}
+    assert own - {"__version__"} <= MAY_IMPORT[part] | {part}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_cuda_build_is_pulled_in(path):
+    assert not {name.split(".")[0] for name in _imports(path)} & {"torchvision", "torchmetrics"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_and_functions_stay_short_and_documented(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert text.count("\n") <= 400
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno <= 60, node.name
+    public = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
+    undocumented = [node.name for node in public if not ast.get_docstring(node)]
+    assert not undocumented
+
+
+def test_every_attack_carries_a_threat_model():
+    from privlab.attacks import THREATS
+
+    files = [path for path in (PACKAGE / "attacks").glob("*.py") if path.stem not in ("__init__", "threat")]
+    assert len(files) == len(THREATS) == len({threat.attack for threat in THREATS})

@@ -1,0 +1,80 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from privlab import checks
+
+
+def test_one_of_lists_what_is_allowed():
+    checks.one_of("cut", "conv1", ["conv1", "pool1"])
+    with pytest.raises(ValueError, match=r"cut='pool9' is not known; choose one of conv1, pool1"):
+        checks.one_of("cut", "pool9", ["conv1", "pool1"])
+
+
+@pytest.mark.parametrize("value", [0, -1, 6])
+def test_whole_refuses_numbers_out_of_range(value):
+    with pytest.raises(ValueError, match="from 1 to 5"):
+        checks.whole("batch", value, 1, 5)
+
+
+@pytest.mark.parametrize("value", [1.0, "1", True, None])
+def test_whole_refuses_what_is_no_whole_number(value):
+    with pytest.raises(TypeError, match="give a whole number"):
+        checks.whole("batch", value)
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf])
+def test_number_refuses_what_is_outside(value):
+    with pytest.raises(ValueError, match="out of range"):
+        checks.number("s", value, 0, 1, open_low=True)
+
+
+def test_number_accepts_the_ends_that_belong():
+    checks.number("s", 1, 0, 1, open_low=True)
+    checks.number("s", 0, 0, 1)
+    with pytest.raises(TypeError, match="give a number"):
+        checks.number("s", "0.5", 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ([1.0], TypeError, "give a torch tensor"),
+        (torch.zeros(3, 28, 28), ValueError, r"expected \(N, C, H, W\)"),
+        (torch.zeros(0, 1, 28, 28), ValueError, "at least one image"),
+        (torch.zeros(1, 1, 2, 2, dtype=torch.uint8), TypeError, "divide 8-bit pixels by 255"),
+        (torch.full((1, 1, 2, 2), 255.0), ValueError, r"scale images to \[0, 1\]"),
+        (torch.full((1, 1, 2, 2), math.nan), ValueError, "nan"),
+    ],
+)
+def test_images_says_what_is_wrong(value, error, words):
+    with pytest.raises(error, match=words):
+        checks.images("images", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ([0, 1], TypeError, "int64"),
+        (torch.zeros(2), TypeError, "float32"),
+        (torch.zeros(2, 1, dtype=torch.long), TypeError, r"shape \(2, 1\)"),
+        (torch.zeros(3, dtype=torch.long), ValueError, "3 labels for 2 images"),
+        (torch.tensor([0, -1]), ValueError, "negative label -1"),
+    ],
+)
+def test_labels_says_what_is_wrong(value, error, words):
+    with pytest.raises(error, match=words):
+        checks.labels("labels", value, 2)
+
+
+def test_layer_lists_the_layers_that_fit():
+    model = nn.Sequential()
+    model.add_module("fc1", nn.Linear(2, 2))
+    model.add_module("relu1", nn.ReLU())
+    assert checks.layer(model, "fc1", nn.Linear) is model.fc1
+    with pytest.raises(ValueError, match=r"layer='relu1' is not a Linear layer of this model; choose one of fc1$"):
+        checks.layer(model, "relu1", nn.Linear)
+    with pytest.raises(ValueError, match=r"choose one of fc1, relu1$"):
+        checks.layer(model, "pool9")

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from privlab import runtime
+
+
+def test_device_is_the_cpu_where_there_is_no_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert runtime.device() == torch.device("cpu")
+    with pytest.raises(RuntimeError, match="no CUDA card here; use --device cpu"):
+        runtime.device("cuda")
+    with pytest.raises(ValueError, match="not known to torch"):
+        runtime.device("gpu0")
+
+
+def test_device_can_be_set_from_outside(monkeypatch):
+    monkeypatch.setenv("PRIVLAB_DEVICE", "cpu")
+    assert runtime.device() == torch.device("cpu")
+
+
+def test_generator_leaves_the_global_state_alone():
+    before = torch.get_rng_state()
+    first = torch.rand(3, generator=runtime.generator(7))
+    assert torch.equal(first, torch.rand(3, generator=runtime.generator(7)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_generator_hands_a_generator_back():
+    own = torch.Generator()
+    assert runtime.generator(own) is own
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "0"])
+def test_generator_refuses_bad_seeds(seed):
+    with pytest.raises((ValueError, TypeError), match="seed"):
+        runtime.generator(seed)
+
+
+def test_derived_seeds_differ_by_purpose_and_by_seed():
+    seeds = {runtime.derive(seed, word) for seed in range(50) for word in ("batch", "weights")}
+    assert len(seeds) == 100
+    assert runtime.derive(3, "batch") == runtime.derive(3, "batch")
+
+
+def test_profile_comes_from_the_call_then_the_environment(monkeypatch):
+    assert runtime.profile() == "fast"
+    monkeypatch.setenv("PRIVLAB_PROFILE", "paper")
+    assert runtime.profile() == "paper"
+    assert runtime.profile("real") == "real"
+    monkeypatch.setenv("PRIVLAB_PROFILE", "huge")
+    with pytest.raises(ValueError, match="choose one of fast, real, paper"):
+        runtime.profile()
