@@ -52,7 +52,8 @@ def test_digits_are_the_originals_enlarged():
 
     original = torch.tensor(load_digits().images[:4] / 16, dtype=torch.float32)[:, None]
     enlarged = torch.nn.functional.interpolate(original, size=(28, 28), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(data.load("digits").images[:4], enlarged, rtol=0, atol=0.51 / 255)
+    inner = (..., slice(2, -2), slice(2, -2))  # the two continue an image beyond its edge differently
+    torch.testing.assert_close(data.load("digits").images[:4][inner], enlarged[inner], rtol=0, atol=0.51 / 255)
 
 
 def test_the_manual_is_left_padded_text():

@@ -1,0 +1,42 @@
+"""What the book's tests share: its chapters, its builder, its built site."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
+SITE = ROOT / "_build" / "html"
+
+_spec = importlib.util.spec_from_file_location("book_build", BOOK / "build.py")
+build = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(build)
+
+PAGES = build.chapters()
+# Chapters proper teach: they have the parts that a chapter must have. The other pages show tables.
+CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "studies")]
+
+
+def name(page):
+    return page.relative_to(BOOK).as_posix()
+
+
+def front_matter(page):
+    return yaml.safe_load(page.read_text().split("---")[1])
+
+
+def cells(page):
+    """Each code cell as (options, source)."""
+    for match in re.finditer(r"```\{code-cell\}[^\n]*\n(.*?)```", page.read_text(), re.S):
+        body = match[1]
+        options = {}
+        if body.startswith("---"):
+            _, raw, body = body.split("---", 2)
+            options = yaml.safe_load(raw)
+        while body.startswith(":"):
+            key, _, value = body.partition("\n")[0][1:].partition(":")
+            options[key] = yaml.safe_load(value)
+            body = body.partition("\n")[2]
+        yield options, body.strip("\n")

@@ -1,0 +1,63 @@
+"""Every chapter, executed: each is a test of its own, and the book is rendered from this execution."""
+
+import pytest
+
+from .pages import BOOK, PAGES, build, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_chapter_executes(page, monkeypatch):
+    for variable in ("PRIVLAB_DATA", "PRIVLAB_RESULTS", "PRIVLAB_CACHE"):
+        monkeypatch.delenv(variable, raising=False)  # as a reader would build it
+    notebook = build.execute(page)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code
+    for cell in code:
+        outputs = [output for output in cell.outputs if "data" in output]
+        if any("image/png" in output["data"] for output in outputs):
+            shown = cell.metadata.get("mystnb", {})
+            assert len(shown.get("image", {}).get("alt", "")) > 30, f"a figure without alt text:\n{cell.source}"
+            assert len(shown.get("figure", {}).get("caption", "")) > 20, f"a figure without a caption:\n{cell.source}"
+        for output in outputs:
+            for tag in output["data"].get("text/html", "").split("<img ")[1:]:
+                assert 'alt="' in tag.split(">")[0], f"an image without alt text:\n{cell.source}"
+
+
+def strict(tmp_path, monkeypatch, source):
+    page = tmp_path / "page.md"
+    header = BOOK.joinpath("index.md").read_text().split("# What")[0]
+    page.write_text(f"{header}\n# A page\n\n```{{code-cell}} ipython3\n{source}\n```\n")
+    monkeypatch.setattr(build, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    return page
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import sys; print('careful', file=sys.stderr)", "printed to stderr"),
+        ("import warnings; warnings.warn('soon gone')", "soon gone"),
+    ],
+)
+def test_a_chapter_that_raises_or_warns_fails_and_its_cell_is_named(tmp_path, monkeypatch, source, words):
+    page = strict(tmp_path, monkeypatch, source)
+    with pytest.raises(build.ChapterError, match=words) as error:
+        build.execute(page)
+    assert source in str(error.value)
+    assert "page.md" in str(error.value)
+    assert build.cached(page) is None
+
+
+def test_a_chapter_is_executed_once_until_something_changes(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    page = strict(tmp_path, monkeypatch, f"open({str(log)!r}, 'a').write('x');")
+    for _ in range(2):
+        build.execute(page)
+    assert log.read_text() == "x"
+    (tmp_path / "privlab").mkdir()
+    (tmp_path / "privlab" / "new.py").write_text("# the package changed")
+    build.execute(page)
+    assert log.read_text() == "xx"
+    monkeypatch.setenv("PRIVLAB_PROFILE", "real")
+    assert build.cached(page) is None

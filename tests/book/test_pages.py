@@ -1,0 +1,218 @@
+"""The built site in headless Chromium, with every request to the outside blocked."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from .pages import CHAPTERS, PAGES, ROOT, SITE, name
+
+pytestmark = pytest.mark.browser
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+STEAL = "attacks/a-gradient-is-a-photograph"
+SITE_PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    assert CHROMIUM, "no Chromium here"
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open a page of the site from the disk; collects console errors and requests that leave it."""
+    contexts = []
+
+    def go(page, **options):
+        context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.problems = []
+        tab.on("console", lambda message: message.type == "error" and tab.problems.append(message.text))
+        tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+
+        def guard(route):
+            url = route.request.url
+            if url.startswith(("file:", "data:", "blob:")):
+                return route.continue_()
+            tab.problems.append(f"asked for {url}")
+            return route.abort()
+
+        tab.route("**/*", guard)
+        tab.goto((SITE / page).as_uri())
+        tab.wait_for_load_state("networkidle")
+        return tab
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def test_the_site_has_a_page_for_every_chapter():
+    assert SITE_PAGES, "no built book; run `python -m nox -s book`"
+    assert {name(page).replace(".md", ".html") for page in PAGES} <= set(SITE_PAGES)
+
+
+@pytest.mark.parametrize("page", SITE_PAGES)
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_pages_open_offline_without_errors(visit, page, colours):
+    tab = visit(page, color_scheme=colours)
+    assert tab.problems == []
+    assert tab.evaluate("document.documentElement.dataset.theme") == colours
+    broken = tab.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.outerHTML)")
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", [name(page).replace(".md", ".html") for page in PAGES])
+def test_every_image_of_an_output_has_alt_text(visit, page):
+    tab = visit(page)
+    bare = tab.evaluate("[...document.querySelectorAll('.cell_output img')].filter(i => i.alt.length < 20).length")
+    assert bare == 0
+
+
+@pytest.mark.parametrize("page", [name(page).replace(".md", ".html") for page in CHAPTERS])
+def test_formulas_are_typeset_offline(visit, page):
+    tab = visit(page)
+    tab.wait_for_selector("mjx-container", state="attached", timeout=15_000)
+    assert "\\frac" not in tab.inner_text("article")
+
+
+@pytest.mark.parametrize("page", [name(page).replace(".md", ".html") for page in CHAPTERS])
+def test_nothing_is_wider_than_the_screen_of_a_phone(visit, page):
+    tab = visit(page)
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_timeout(300)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 392
+
+
+def shown(tab):
+    return (
+        tab.get_attribute(".pl-picture", "src"),
+        tab.inner_text(".pl-numbers"),
+        tab.get_attribute(".pl-picture", "alt"),
+    )
+
+
+def test_the_keyboard_moves_the_slider_and_another_picture_and_other_numbers_appear(visit):
+    tab = visit(f"{STEAL}.html")
+    before = shown(tab)
+    slider = tab.get_by_label("Batch size")
+    slider.focus()
+    outline = slider.evaluate("e => getComputedStyle(e).outlineStyle")
+    assert outline == "solid"  # focus can be seen
+    tab.keyboard.press("ArrowRight")
+    after = shown(tab)
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    assert "of 200" in after[1]
+    tab.keyboard.press("ArrowLeft")
+    assert shown(tab) == before
+    assert tab.problems == []
+
+
+def test_every_setting_of_the_page_has_a_frame(visit):
+    tab = visit(f"{STEAL}.html")
+    seen = set()
+    batch, scale, neurons = (tab.get_by_label(label) for label in ("Batch size", "Scaling factor s", "Neurons"))
+    for first in range(5):
+        for second in range(6):
+            for third in range(2):
+                for slider, value in ((batch, first), (scale, second), (neurons, third)):
+                    slider.evaluate(f"e => {{ e.value = {value}; e.dispatchEvent(new Event('input')) }}")
+                seen.add(tab.get_attribute(".pl-picture", "alt"))
+    assert len(seen) == 60
+    assert tab.problems == []
+
+
+def test_without_scripts_the_first_picture_is_there(visit):
+    tab = visit(f"{STEAL}.html", java_script_enabled=False)
+    alt = tab.locator(".cell_output img").first.get_attribute("alt")
+    assert alt.startswith("Mini-batch of 100 images")
+
+
+def test_launch_buttons_follow_the_configured_address(visit):
+    import yaml
+
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    source = (SITE / f"{STEAL}.html").read_text()
+    path = repository["url"].removeprefix("https://github.com/")
+    branch = repository["branch"]
+    assert f"colab.research.google.com/github/{path}/blob/{branch}/book/{STEAL}.ipynb" in source
+    assert f"mybinder.org/v2/gh/{path}/{branch}?urlpath=lab/tree/book/{STEAL}.ipynb" in source
+
+
+def test_the_page_of_executions_lists_every_chapter():
+    text = re.sub(r"<[^>]+>", " ", (SITE / "studies/executions.html").read_text())
+    for page in PAGES:
+        assert name(page).removesuffix(".md") in text
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab on this machine, with one notebook: the explorer."""
+    cell = {
+        "cell_type": "code",
+        "id": "one",
+        "metadata": {},
+        "execution_count": None,
+        "outputs": [],
+        "source": "from privlab import explore\nexplore.steal_explorer()",
+    }
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "live.ipynb").write_text(json.dumps(notebook))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        f"--ServerApp.port={port}",
+        "--IdentityProvider.token=",
+        "--ServerApp.open_browser=False",
+        "--allow-root",
+    ]
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={tmp_path}"]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
+    with (tmp_path / "log").open("w") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=1)
+                break
+            except OSError:
+                assert running.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.25)
+        yield f"http://127.0.0.1:{port}/lab/tree/live.ipynb"
+    finally:
+        running.terminate()
+        running.wait(timeout=30)
+
+
+def test_the_same_explorer_recomputes_live_in_jupyterlab(chromium, lab):
+    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    tab = context.new_page()
+    tab.goto(lab)
+    tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
+    tab.click(".jp-Notebook .jp-CodeCell .jp-InputArea-editor")
+    tab.keyboard.press("Shift+Enter")
+    tab.wait_for_selector(".jp-OutputArea .pl-explorer", timeout=90_000)
+    assert "live" in tab.inner_text(".pl-state")
+    before = shown(tab)
+    slider = tab.get_by_label("Batch size")
+    slider.focus()
+    tab.keyboard.press("ArrowLeft")  # 99: no page holds that
+    tab.wait_for_function("document.querySelector('.pl-numbers').innerText.includes('of 99')", timeout=60_000)
+    assert shown(tab)[0] != before[0]
+    context.close()

@@ -1,0 +1,108 @@
+"""What every chapter must have, read from its source."""
+
+import re
+
+import pytest
+
+from .pages import BOOK, CHAPTERS, PAGES, ROOT, build, cells, front_matter, name
+
+EXPLORER = "explorer("
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=name)
+def test_front_matter_says_what_a_lecturer_asks(page):
+    about = front_matter(page)
+    for field in ("paper", "prerequisites", "threat_model"):
+        assert len(about[field]) > 3, field
+    assert 5 <= about["minutes"] <= 60
+    assert 2 <= len(about["objectives"]) <= 4
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=name)
+def test_parts_of_a_chapter_are_there_and_in_order(page):
+    text = page.read_text()
+    parts = [
+        "At a glance",
+        "## First a thing to try",
+        "## Exercises",
+        "## Check yourself",
+        "## Recap",
+        "**Further reading**",
+    ]
+    places = [text.find(part) for part in parts]
+    assert -1 not in places, parts[places.index(-1)]
+    assert places == sorted(places)
+    assert "?" in text[places[1] : text.index("\n## ", places[1] + 5)], "the first thing to try asks no question"
+    assert "Data of this build" in text
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=name)
+def test_exercises_have_solutions_that_run_and_the_quiz_has_answers(page):
+    text = page.read_text()
+    exercises = re.findall(r"```\{exercise\}\n:label: (\S+)", text)
+    solutions = re.findall(r"\{solution-start\} (\S+)\n:class: dropdown", text)
+    assert len(exercises) >= 3
+    assert exercises == solutions
+    for part in re.findall(r"\{solution-start\}(.*?)\{solution-end\}", text, re.S):
+        assert "```{code-cell}" in part
+        assert re.search(r"^ *assert ", part, re.M), "a solution that checks nothing"
+    quiz = text[text.index("## Check yourself") : text.index("## Recap")]
+    assert quiz.count(":::{dropdown} Answer") == len(re.findall(r"^\*\*\d\.\*\*", quiz, re.M)) >= 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_cells_are_small_and_fit_the_page(page):
+    for options, source in cells(page):
+        lines = [line for line in source.splitlines() if line.strip()]
+        assert len(lines) <= 12 or "remove-input" in options.get("tags", []), source
+        if "remove-input" not in options.get("tags", []):
+            assert max(map(len, lines)) <= 88, max(lines, key=len)
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=name)
+def test_a_sentence_stands_before_each_visible_cell(page):
+    text = re.sub(r"^---\n.*?\n---\n", "", page.read_text(), count=1, flags=re.S)
+    blocks = re.split(r"(```\{code-cell\}.*?```)", text, flags=re.S)
+    seen = 0
+    for before, cell in zip(blocks[::2], blocks[1::2], strict=False):
+        seen += 1
+        figure = "figure:" in cell.partition("---\n")[2].partition("\n---\n")[0]
+        assert before.strip() or figure, f"no sentence before:\n{cell}"
+    assert seen > 5
+
+
+def test_notebooks_beside_the_chapters_are_those_of_their_chapters():
+    for page in PAGES:
+        assert page.with_suffix(".ipynb").read_text() == build.notebook_text(page), name(page)
+
+
+def test_the_repositorys_address_stands_in_one_place():
+    import yaml
+
+    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    sources = [p for pattern in ("*.md", "*.py", "*.yml", "*.toml", "*.cff") for p in ROOT.rglob(pattern)]
+    skipped = {"_build", ".nox", ".git"}
+    holding = [p.name for p in sources if not skipped & set(p.parts) and url in p.read_text(errors="ignore")]
+    assert holding == ["_config.yml"]
+    setup = (BOOK / "attacks" / "a-gradient-is-a-photograph.ipynb").read_text()
+    assert url in setup
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = (BOOK / "_toc.yml").read_text()
+    for page in BOOK.rglob("*.md"):
+        assert page.relative_to(BOOK).with_suffix("").as_posix() in listed
+
+
+def test_every_citation_is_in_the_bibliography():
+    entries = set(re.findall(r"@\w+\{(\w+),", (BOOK / "references.bib").read_text()))
+    for page in BOOK.rglob("*.md"):
+        for keys in re.findall(r"\{cite:\w\}`([^`]+)`", page.read_text()):
+            assert set(keys.split(",")) <= entries, name(page)
+
+
+def test_the_chapters_explorers_are_among_those_tested():
+    from ..explore.test_explorers import EXPLORERS
+
+    used = {match for page in PAGES for match in re.findall(r"explore\.(\w+_explorer)\(", page.read_text())}
+    assert used == {function.__name__ for function in EXPLORERS.values()}

@@ -1,0 +1,136 @@
+import math
+
+import pytest
+
+from privlab import studies
+from privlab.studies.compare import agrees, same_ordering
+from privlab.studies.study import Claim, Reported, Study, Table
+
+
+def study(**changes):
+    settings = {
+        "id": "made/up",
+        "title": "made up",
+        "source": "nowhere",
+        "version": 1,
+        "cells": lambda name: [{"data": name, "s": s} for s in (1, 2, 3)],
+        "run": lambda cell, seed, device: {"recall": float(cell["s"])},
+        "data": {"fast": ("digits",), "real": ("mnist",), "paper": ("mnist",)},
+        "seeds": {"fast": 2, "real": 2, "paper": 2},
+        "knob": "s",
+        "metrics": ("recall",),
+        "reported": tuple(
+            Reported("MNIST", {"s": s}, "recall", value, 0.01) for s, value in ((1, 0.1), (2, 0.5), (3, 0.9))
+        ),
+        "checksum": lambda name: ("sum", "embedded"),
+    }
+    return Study(**{**settings, **changes})
+
+
+def rows(values, data="mnist"):
+    """values: s -> one number a seed."""
+    return [
+        {"cell": {"data": data, "s": s}, "seed": seed, "metrics": {"recall": value}}
+        for s, numbers in values.items()
+        for seed, value in enumerate(numbers)
+    ]
+
+
+def verdicts(values, data="mnist", **changes):
+    compared = studies.compare(study(**changes), rows=rows(values, data))
+    return [row["verdict"] for row in compared.rows if row["cell"]["data"] == data]
+
+
+@pytest.mark.parametrize(
+    ("reported", "step", "mean", "sd", "expected"),
+    [
+        (0.5, 0.01, 0.52, 0.01, True),  # within two standard deviations
+        (0.5, 0.01, 0.5201, 0.001, True),  # within five per cent
+        (0.5, 0.01, 0.5251, 0.001, False),
+        (0.5, 0.01, 0.53, 0.0149, False),
+        (0.0, 0.001, 0.0005, 0.0, True),  # within the rounding of the print
+        (0.0, 0.001, 0.0006, 0.0, False),
+        (10, 1.0, 10.5, 0.0, True),
+    ],
+)
+def test_the_rule_for_agreement(reported, step, mean, sd, expected):
+    assert agrees(reported, step, mean, sd) is expected
+
+
+def test_the_papers_own_data_can_agree():
+    assert verdicts({1: [0.1, 0.1], 2: [0.5, 0.5], 3: [0.9, 0.9]}) == ["agrees"] * 3
+
+
+def test_a_stand_in_never_agrees_but_may_be_ordered_alike():
+    same = {1: [0.1, 0.1], 2: [0.5, 0.5], 3: [0.9, 0.9]}
+    assert verdicts(same, data="digits") == ["same ordering"] * 3
+
+
+def test_other_values_in_the_same_order():
+    assert verdicts({1: [0.2, 0.2], 2: [0.5, 0.5], 3: [0.7, 0.7]}) == ["same ordering", "agrees", "same ordering"]
+
+
+def test_another_order_differs():
+    assert verdicts({1: [0.7, 0.7], 2: [0.5, 0.5], 3: [0.2, 0.2]}) == ["differs", "agrees", "differs"]
+
+
+def test_what_was_not_measured_is_not_run():
+    compared = studies.compare(study(), rows=rows({1: [0.1, 0.1]}))
+    assert [row["verdict"] for row in compared.rows] == ["agrees", "not run", "not run"]
+    assert compared.rows[1]["measured_mean"] is None
+    assert compared.rows[1]["n"] == 0
+
+
+def test_data_of_ones_own_are_listed_without_a_verdict():
+    compared = studies.compare(study(), rows=rows({1: [0.3]}, data="mine"))
+    own = [row for row in compared.rows if row["cell"]["data"] == "mine"]
+    assert [(row["reported"], row["verdict"], row["n"]) for row in own] == [(None, None, 1)]
+
+
+def test_mean_and_spread_are_over_seeds():
+    row = studies.compare(study(), rows=rows({1: [0.1, 0.3, 0.5]})).rows[0]
+    assert row["measured_mean"] == pytest.approx(0.3)
+    assert row["measured_sd"] == pytest.approx(0.2)
+    assert row["n"] == 3
+
+
+def test_ordering_needs_more_than_one_point_and_a_curve_that_moves():
+    assert not same_ordering([0.1], [0.1])
+    assert not same_ordering([0.1, 0.1, 0.1], [0.1, 0.2, 0.3])
+    assert same_ordering([0.1, 0.5, 0.9], [1, 2, 3])
+    assert not same_ordering([0.1, 0.5, 0.9], [3, 2, 1])
+
+
+def test_claims_hold_fail_or_were_not_run():
+    rising = Claim("rises", "s. 1", lambda t: t.mean("recall", s=3) > t.mean("recall", s=1))
+    elsewhere = Claim("of other data", "s. 2", lambda t: True, data=("cifar10",))
+    unknown = Claim("needs more", "s. 3", lambda t: None)
+    for values, expected in (({1: [0.1], 3: [0.9]}, "holds"), ({1: [0.9], 3: [0.1]}, "does not hold")):
+        compared = studies.compare(study(claims=(rising, elsewhere, unknown)), rows=rows(values))
+        assert [claim["verdict"] for claim in compared.claims] == [expected, "not run"]
+    assert [claim["verdict"] for claim in studies.compare(study(claims=(rising,)), rows=[]).claims] == ["not run"]
+
+
+def test_tables_for_reading_say_what_was_reported_and_measured():
+    compared = studies.compare(study(), rows=rows({1: [0.1, 0.12]}))
+    frame = compared.frame("mnist")
+    assert frame["recall", "paper"].tolist() == ["0.100", "0.500", "0.900"]
+    assert frame["recall", "here"].tolist() == ["0.110 ± 0.014 (n=2)", "not run", "not run"]
+    page = compared.show("mnist").to_html()
+    assert "n = 2 seeds" in page
+    assert "✓ agrees" in page
+    curve = compared.curve("mnist", "recall", "s")
+    assert curve.s.tolist() == [1]
+    assert curve.here.tolist() == pytest.approx([0.11])
+
+
+def test_table_selects_averages_and_sorts():
+    table = Table(rows({3: [0.2, 0.4], 1: [0.5]}))
+    assert table.mean("recall", s=3) == pytest.approx(0.3)
+    assert list(table.curve("recall", "s")) == [1, 3]
+    assert math.isnan(table.mean("recall", s=9))
+
+
+def test_an_unknown_study_lists_those_there_are():
+    with pytest.raises(ValueError, match="choose one of curious/table-2, curious/table-5"):
+        studies.compare("curious/table-99")

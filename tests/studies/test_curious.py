@@ -1,0 +1,142 @@
+"""The studies of "Curious": they read the paper's numbers right, and their stored rows can be recomputed."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from privlab import data, studies
+from privlab.attacks import trap_weights
+from privlab.studies import curious
+from privlab.studies.store import Store
+from privlab.studies.study import cell_key
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+CPU = torch.device("cpu")
+
+
+def reported(study, dataset, metric, **cell):
+    found = [
+        r.value for r in studies.get(study).reported if r.dataset == dataset and r.metric == metric and r.cell == cell
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_papers_numbers_are_read_right():
+    assert reported("curious/table-2", "CIFAR-10", "recall", init="gaussian:0.5", batch=100, neurons=1000) == 0.255
+    assert reported("curious/table-2", "MNIST", "precision", init="xavier_normal", batch=100, neurons=1000) == 0.004
+    assert reported("curious/table-5", "MNIST", "recall", s=0.7, batch=100, neurons=1000) == 0.54
+    assert reported("curious/table-5", "ImageNet", "active", s=0.99, batch=100, neurons=1000) == 0.655
+    assert reported("curious/table-6", "CIFAR-10", "precision", batch=20, neurons=3000) == 0.696
+    assert reported("curious/table-9", "MNIST", "recall", s=0.7, batch=20, neurons=1000, averaged=5) == 0.19
+
+
+@pytest.mark.parametrize(
+    ("study", "count"),
+    [("curious/table-2", 42), ("curious/table-5", 117), ("curious/table-6", 144), ("curious/table-9", 36)],
+)
+def test_no_printed_number_is_missing_and_each_has_a_cell(study, count):
+    study = studies.get(study)
+    assert len(study.reported) == count
+    names = {"MNIST": "mnist", "CIFAR-10": "cifar10", "ImageNet": "photos"}
+    for item in study.reported:
+        cells = study.cells(names[item.dataset])
+        assert any(item.cell.items() <= cell.items() for cell in cells), item
+
+
+@pytest.mark.parametrize("study", studies.STUDIES)
+@pytest.mark.parametrize("profile", ["fast", "real", "paper"])
+def test_grids_have_no_cell_twice(study, profile):
+    study = studies.get(study)
+    cells = [cell_key(cell) for name in study.data[profile] for cell in study.cells(name)]
+    assert len(cells) == len(set(cells)) > 0
+
+
+@pytest.mark.parametrize("study", studies.STUDIES)
+def test_a_stored_row_is_recomputed(study):
+    """One cheap cell of every study, against the committed row."""
+    study = studies.get(study)
+    rows = [row for row in Store(study, RESULTS).rows() if row["provenance"]["data_source"] == "embedded"]
+    assert rows, f"no fast rows of {study.id} in results/; run `privlab run {study.id} --profile fast`"
+    row = min(rows, key=lambda r: (r["seed"], r["seconds"], cell_key(r["cell"])))
+    again = study.run(row["cell"], row["seed"], CPU)
+    for name, value in row["metrics"].items():
+        # another processor may round a neuron on or off
+        assert again[name] == pytest.approx(value, abs=1.0 if name == "adversary_count" else 0.02), (row["cell"], name)
+
+
+@pytest.mark.parametrize("study", studies.STUDIES)
+def test_the_paper_profile_is_stored_whole_for_the_papers_data(study):
+    study = studies.get(study)
+    stored = {(cell_key(row["cell"]), row["seed"]) for row in Store(study, RESULTS).rows()}
+    for name in study.data["paper"]:
+        wanted = {(cell_key(cell), seed) for cell in study.cells(name) for seed in range(study.seeds["paper"])}
+        assert wanted <= stored, f"{study.id} on {name}: {len(wanted - stored)} rows are missing"
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+def test_table_5_agrees_with_the_paper(dataset):
+    """At least 38 of the 39 printed numbers; the one that does not is explained in the chapter."""
+    compared = studies.compare("curious/table-5", Store(studies.get("curious/table-5"), RESULTS))
+    found = [row["verdict"] for row in compared.rows if row["cell"]["data"] == dataset and row["verdict"]]
+    assert len(found) == 39
+    assert found.count("agrees") >= 37
+    assert "differs" not in found
+
+
+def test_trapped_cells_agree_with_counting_activations():
+    """Extraction through the gradient against the neurons that exactly one example switches on."""
+    cell = {"data": "patches", "s": 0.95, "batch": 40, "neurons": 300}
+    metrics = curious.run_trapped(cell, 0, CPU)
+    (batch,) = curious._batches(cell, 0, CPU)
+    _, drawn = curious._trapped("patches", 300, 0, CPU)
+    on = batch.images.flatten(1) @ drawn.weights(0.95).T > 0
+    single = on.sum(0) == 1
+    assert metrics["active"] == pytest.approx(on.any(0).float().mean().item(), abs=0.01)
+    assert metrics["precision_all"] == pytest.approx(single.float().mean().item(), abs=0.01)
+    assert metrics["recall"] == pytest.approx(on[:, single].any(1).float().mean().item(), abs=0.03)
+    assert metrics["precision"] == pytest.approx(metrics["precision_all"] / metrics["active"])
+    assert metrics["adversary_count"] == pytest.approx(40 * metrics["recall"], abs=1)
+
+
+def test_a_true_average_equals_one_large_batch():
+    averaged = {"data": "digits", "s": 0.9, "batch": 20, "neurons": 1000, "averaged": 5, "reading": "average"}
+    whole = {**averaged, "batch": 100, "averaged": 1}
+    one, other = (curious.run_trapped(cell, 0, CPU) for cell in (averaged, whole))
+    assert one == pytest.approx(other, abs=0.011)
+
+
+def test_the_other_reading_divides_one_batchs_recall():
+    cell = {"data": "digits", "s": 0.9, "batch": 20, "neurons": 1000, "averaged": 1, "reading": "one batch"}
+    single = curious.run_trapped(cell, 0, CPU)
+    many = curious.run_trapped({**cell, "averaged": 10}, 0, CPU)
+    assert many["recall"] < single["recall"]
+    assert many["recall"] * 10 == pytest.approx(single["recall"], abs=0.3)
+
+
+def test_passive_cells_differ_by_seed_and_not_by_run():
+    cell = {"data": "digits", "init": "gaussian:0.5", "batch": 30, "neurons": 100}
+    first, again, other = (curious.run_passive(cell, seed, CPU) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_planting_in_place_gives_what_plant_gives():
+    model, drawn = curious._trapped("digits", 200, 0, CPU)
+    planted = trap_weights.plant(model, 0.8, drawn=drawn)
+    curious.run_trapped({"data": "digits", "s": 0.8, "batch": 5, "neurons": 200}, 0, CPU)
+    assert torch.equal(model.fc1.weight, planted.fc1.weight)
+    assert not model.fc1.bias.any()
+
+
+def test_data_of_ones_own_get_an_s_from_the_adversarys_own_count(tmp_path):
+    patches = data.load("patches").pixels[:150].permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "own.npz", train_images=patches, train_labels=np.arange(150) % 3)
+    name = str(tmp_path / "own.npz")
+    cells = studies.get("curious/table-6").cells(name)
+    assert {cell["s"] for cell in cells} <= set(curious.SCALES)
+    small = [cell for cell in cells if cell["batch"] == 20 and cell["neurons"] == 200]
+    assert math.isfinite(curious.run_trapped(small[0], 0, CPU)["recall"])

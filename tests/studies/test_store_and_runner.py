@@ -1,0 +1,211 @@
+"""Rows on disk survive kills and concurrent runs; a run computes what is missing and nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from privlab import studies
+from privlab.studies import registry, runner
+from privlab.studies.store import Store
+
+from .test_compare import study
+
+FAST = "curious/table-5"
+
+
+def row(s=1, seed=0, version=1, checksum="sum", value=0.5):
+    origin = {"version": version, "data_checksum": checksum, "profile": "fast"}
+    return {"cell": {"data": "digits", "s": s}, "seed": seed, "metrics": {"recall": value}, "provenance": origin}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(study(), tmp_path)
+
+
+def test_rows_come_back_and_equal_measurements_are_kept_once(store):
+    for _ in range(2):
+        store.add(row(1))
+    store.add(row(2))
+    assert [r["cell"]["s"] for r in store.rows()] == [1, 2]
+    assert len(store.path.read_text().splitlines()) == 2
+
+
+def test_rows_of_another_version_or_other_data_are_stale(store):
+    store.add(row(1, version=0))
+    store.add(row(2, checksum="altered"))
+    store.add(row(3))
+    assert [r["cell"]["s"] for r in store.rows()] == [3]
+    assert len(store.all_rows()) == 3
+    assert studies.compare(store.study, store).stale == 2
+
+
+def test_rows_count_where_their_data_are_not_here(tmp_path):
+    def nowhere(name):
+        raise FileNotFoundError(name)
+
+    store = Store(study(checksum=nowhere), tmp_path)
+    store.add(row(1, checksum="of another machine"))
+    assert len(store.rows()) == 1
+
+
+@pytest.mark.parametrize("torn", ['{"cell": {"data"', "[]", "null", "garbage", '{"cell": 3, "seed": 1}'])
+def test_a_line_torn_by_a_kill_is_skipped_and_closed(store, torn):
+    store.add(row(1))
+    with store.path.open("a") as file:
+        file.write(torn)
+    assert len(store.rows()) == 1
+    store.add(row(2))
+    assert [r["cell"]["s"] for r in store.rows()] == [1, 2]
+
+
+def test_many_writers_lose_nothing(store):
+    threads = [
+        threading.Thread(target=lambda seed=seed: [store.add(row(s, seed)) for s in range(5)]) for seed in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.rows()) == 40
+    assert len(store.path.read_text().splitlines()) == 40
+
+
+def test_a_run_computes_only_what_is_missing(store):
+    calls = []
+
+    def measure(cell, seed, device):
+        calls.append((cell["s"], seed))
+        return {"recall": 1.0}
+
+    counting = study(run=measure)
+    store = Store(counting, store.folder)
+    first = studies.run(counting, profile="fast", seeds=1, device="cpu", store=store, progress=False)
+    assert sorted(calls) == [(1, 0), (2, 0), (3, 0)]
+    assert len(first) == 3
+    again = studies.run(counting, profile="fast", seeds=2, device="cpu", store=store, progress=False)
+    assert sorted(calls[3:]) == [(1, 1), (2, 1), (3, 1)]
+    assert len(again) == 6
+    newer = study(run=measure, version=2)
+    studies.run(newer, profile="fast", seeds=1, device="cpu", store=Store(newer, store.folder), progress=False)
+    assert len(calls) == 9
+
+
+def test_an_interrupted_run_keeps_its_finished_cells(store):
+    def measure(cell, seed, device):
+        if cell["s"] == 3:
+            raise KeyboardInterrupt
+        return {"recall": 1.0}
+
+    broken = study(run=measure)
+    store = Store(broken, store.folder)
+    with pytest.raises(KeyboardInterrupt):
+        studies.run(broken, profile="fast", seeds=1, device="cpu", store=store, progress=False)
+    assert [r["cell"]["s"] for r in store.rows()] == [1, 2]
+
+
+def test_every_row_says_where_it_comes_from(tmp_path):
+    store = Store(studies.get(FAST), tmp_path)
+    found = studies.run(FAST, profile="fast", data="digits", seeds=1, device="cpu", store=store, progress=False)
+    origin = found[0]["provenance"]
+    assert origin["version"] == studies.get(FAST).version
+    assert origin["data_source"] == "embedded"
+    assert origin["device"] == "cpu"
+    for name in ("code", "python", "torch", "numpy", "date", "profile", "data_checksum"):
+        assert origin[name]
+    assert found[0]["seconds"] > 0
+    assert set(found[0]["metrics"]) == set(studies.get(FAST).metrics)
+
+
+def test_two_processes_give_the_rows_of_one(tmp_path):
+    options = {"profile": "fast", "data": "digits", "seeds": 2, "device": "cpu", "progress": False}
+    alone = studies.run(FAST, store=Store(studies.get(FAST), tmp_path / "a"), **options)
+    several = studies.run(FAST, workers=2, store=Store(studies.get(FAST), tmp_path / "b"), **options)
+    order = lambda r: (r["seed"], r["cell"]["s"])  # noqa: E731
+    for one, other in zip(sorted(alone, key=order), sorted(several, key=order), strict=True):
+        assert one["cell"] == other["cell"]
+        assert one["metrics"] == pytest.approx(other["metrics"])
+
+
+def start(folder, *options):
+    command = [sys.executable, "-m", "privlab.cli", "run", FAST, "--data", "digits", "--device", "cpu"]
+    return subprocess.Popen(
+        [*command, "--results", str(folder), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for_rows(path, count, running):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text().count("\n") >= count:
+            return
+        assert running.poll() is None, "the run ended before it was killed"
+        time.sleep(0.01)
+    raise AssertionError("no rows in two minutes")
+
+
+@pytest.mark.parametrize(("rows_before", "workers"), [(1, "1"), (4, "2")])
+def test_a_killed_run_loses_no_finished_cell_and_goes_on(tmp_path, rows_before, workers):
+    path = tmp_path / f"{FAST}.jsonl"
+    running = start(tmp_path, "--seeds", "3", "--workers", workers)
+    wait_for_rows(path, rows_before, running)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    finished = [line for line in path.read_text().splitlines() if line.endswith("}")]
+    before = {Store.key(json.loads(line)): line for line in finished}
+    assert rows_before <= len(before) < 39
+    store = Store(studies.get(FAST), tmp_path)
+    rows = studies.run(FAST, data="digits", seeds=3, device="cpu", store=store, progress=False)
+    assert len(rows) == 39
+    after = path.read_text().splitlines()
+    assert set(before.values()) <= set(after)  # not computed again, not even written again
+    assert len({Store.key(r) for r in store.all_rows()}) == len(store.all_rows()) == 39
+
+
+def test_two_runs_at_once_share_one_folder(tmp_path):
+    running = [start(tmp_path, "--seeds", "2") for _ in range(2)]
+    assert [process.wait(timeout=300) for process in running] == [0, 0]
+    lines = (tmp_path / f"{FAST}.jsonl").read_text().splitlines()
+    assert len(lines) == 26
+    assert len({Store.key(json.loads(line)) for line in lines}) == 26
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"workers": 0}, "workers=0"),
+        ({"seeds": 0}, "seeds=0"),
+        ({"profile": "huge"}, "choose one of fast, real, paper"),
+        ({"device": "gpu"}, "not known to torch"),
+    ],
+)
+def test_bad_runs_are_refused(store, options, words):
+    with pytest.raises(ValueError, match=words):
+        studies.run(store.study, store=store, progress=False, **options)
+
+
+def test_results_lie_in_the_checkout_unless_told_otherwise(monkeypatch, tmp_path):
+    from privlab.studies.store import results_folder
+
+    monkeypatch.setenv("PRIVLAB_RESULTS", str(tmp_path / "own"))
+    assert results_folder() == tmp_path / "own"
+    monkeypatch.delenv("PRIVLAB_RESULTS")
+    assert results_folder().name == "results"
+    assert (results_folder().parent / "pyproject.toml").exists()
+
+
+def test_code_version_names_the_commit():
+    assert runner.code_version().startswith("0.1.0")
+
+
+def test_registry_ids_are_their_keys():
+    assert all(study.id == name for name, study in registry.STUDIES.items())

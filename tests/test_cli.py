@@ -1,0 +1,105 @@
+import json
+import sys
+
+import pytest
+
+from privlab import cli, studies
+
+FAST = "curious/table-5"
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_list_shows_every_study(capsys):
+    assert cli.main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert all(study in text for study in studies.STUDIES)
+    assert cli.main(["list", "--json"]) == 0
+    assert [item["study"] for item in lines(capsys)] == list(studies.STUDIES)
+
+
+def test_run_prints_one_object_a_cell_and_seed_stored_ones_too(capsys):
+    arguments = ["run", FAST, "--profile", "fast", "--data", "digits", "--seeds", "1", "--device", "cpu", "--json"]
+    for _ in range(2):
+        assert cli.main(arguments) == 0
+        rows = lines(capsys)
+        assert len(rows) == 13
+        for row in rows:
+            assert set(row) == {"study", "cell", "seed", "metrics", "seconds", "provenance"}
+            assert row["study"] == FAST
+            assert set(row["cell"]) == {"data", "s", "batch", "neurons"}
+            assert set(row["metrics"]) == {"active", "precision", "recall", "precision_all", "adversary_count"}
+
+
+def test_compare_prints_rows_then_claims(capsys):
+    cli.main(["run", FAST, "--data", "digits", "--seeds", "2", "--device", "cpu"])
+    capsys.readouterr()
+    assert cli.main(["compare", FAST, "--json"]) == 0
+    found = lines(capsys)
+    rows = [item for item in found if "metric" in item]
+    claims = [item for item in found if "claim" in item]
+    assert len(rows) + len(claims) == len(found)
+    assert set(rows[0]) == {"cell", "metric", "reported", "measured_mean", "measured_sd", "n", "verdict"}
+    measured = [row for row in rows if row["cell"]["data"] == "digits" and row["metric"] == "recall"]
+    assert len(measured) == 13
+    assert {row["n"] for row in measured} == {2}
+    assert {claim["verdict"] for claim in claims} <= {"holds", "does not hold", "not run"}
+    assert cli.main(["compare", FAST]) == 0
+    text = capsys.readouterr().out
+    assert "paper" in text
+    assert "not run" in text
+
+
+def test_compare_says_how_many_rows_are_stale(capsys, tmp_path):
+    path = tmp_path / "results" / f"{FAST}.jsonl"
+    cli.main(["run", FAST, "--data", "digits", "--seeds", "1", "--device", "cpu"])
+    path.write_text(path.read_text().replace('"version":1', '"version":0'))
+    capsys.readouterr()
+    assert cli.main(["compare", FAST]) == 0
+    assert "13 stored rows are stale" in capsys.readouterr().out
+
+
+def test_data_list_shows_size_licence_and_what_is_here(capsys):
+    assert cli.main(["data", "list"]) == 0
+    text = capsys.readouterr().out
+    assert "CC BY 4.0" in text
+    assert "embedded" in text
+    assert cli.main(["data", "list", "--json"]) == 0
+    found = {item["name"]: item for item in lines(capsys)}
+    assert found["digits"]["here"]
+    assert not found["mnist"]["here"]
+    assert found["mnist"]["megabytes"] == pytest.approx(11.5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nope"], "choose one of curious/table-2"),
+        (["compare", "nope"], "choose one of curious/table-2"),
+        (["run", FAST, "--workers", "0"], "workers=0"),
+        (["run", FAST, "--device", "gpu"], "not known to torch"),
+        (["run", FAST, "--data", "nowhere.npz"], "neither a file nor a known data set"),
+    ],
+)
+def test_mistakes_are_one_line_and_no_traceback(capsys, arguments, words):
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("privlab: ")
+    assert words in said
+
+
+def test_an_interrupted_run_says_that_it_can_go_on(capsys, monkeypatch):
+    def stop(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(studies, "run", stop)
+    assert cli.main(["run", FAST]) == 130
+    assert "finished cells are kept" in capsys.readouterr().err
+
+
+def test_ray_that_is_not_installed_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not there
+    assert cli.main(["run", FAST, "--ray", "local", "--data", "digits", "--seeds", "1"]) == 2
+    assert "privlab[cluster]" in capsys.readouterr().err
