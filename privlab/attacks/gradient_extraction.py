@@ -63,9 +63,14 @@ def on_pixel_grid(rows: Tensor, levels: int = 255, tolerance: float = GRID_TOLER
 
     `tolerance` is in steps of the grid. A weighted mixture of two images falls off the grid somewhere.
     """
-    steps = rows * levels
-    off = (steps - steps.round()).abs().amax(1)
-    return (off < tolerance) & (rows.amin(1) > -tolerance) & (rows.amax(1) < 1 + tolerance)
+    return _snap(rows * levels, levels, tolerance)[0]
+
+
+def _snap(steps: Tensor, levels: int, tolerance: float = GRID_TOLERANCE) -> tuple[Tensor, Tensor]:
+    """Rows in steps of the grid: which of them lie on it, and the nearest grid points. Overwrites `steps`."""
+    nearest = steps.round()
+    inside = (nearest.amin(1) >= 0) & (nearest.amax(1) <= levels)
+    return inside & (steps.sub_(nearest).abs_().amax(1) < tolerance), nearest
 
 
 def distinct(images: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
@@ -113,26 +118,33 @@ def extract(
     neurons = active_neurons(gradient, layer)
     if levels is not None:
         checks.whole("levels", levels)
-        neurons = _on_grid(weight, bias, neurons, levels)
-        rows = (candidates(gradient, layer, neurons) * levels).round_() / levels
+        neurons, steps = _on_grid(weight, bias, neurons, levels)
+        kept, shows = distinct(steps)
+        images = steps[kept] / levels
     else:
         if model is None or classes is None:
             raise ValueError("levels=None needs model= and classes=: candidates are tested by their gradients")
         rows = candidates(gradient, layer, neurons)
         single = reproduces_gradient(model, gradient, rows.view(-1, *shape), neurons, layer=layer, classes=classes)
         neurons, rows = neurons[single], rows[single]
-    kept, shows = distinct(rows)
-    return Extraction(rows[kept].view(-1, *shape), neurons, shows, int((bias != 0).sum()))
+        kept, shows = distinct(rows)
+        images = rows[kept]
+    return Extraction(images.view(-1, *shape), neurons, shows, int((bias != 0).sum()))
 
 
-def _on_grid(weight: Tensor, bias: Tensor, neurons: Tensor, levels: int) -> Tensor:
-    """The neurons whose candidate lies on the pixel grid; a few columns rule out most of the others first."""
-    length = weight.shape[1]
-    columns = torch.linspace(0, length - 1, min(_PROBES, length), device=weight.device).round().long()
-    for part in (columns, slice(None)):
-        rows = weight[neurons][:, part] if isinstance(part, slice) else weight[neurons[:, None], part]
-        neurons = neurons[on_pixel_grid(rows / bias[neurons, None], levels)]
-    return neurons
+def _on_grid(weight: Tensor, bias: Tensor, neurons: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """The neurons whose candidate lies on the pixel grid, and their candidates in steps of it, rounded.
+
+    A few columns rule out most of the others first.
+    """
+    probes = weight[:, :: max(1, weight.shape[1] // _PROBES)]
+    scale = levels / bias[neurons, None]
+    likely = _snap(probes.index_select(0, neurons) * scale, levels)[0].nonzero().flatten()
+    neurons, scale = neurons[likely], scale[likely]
+    single, steps = _snap(weight.index_select(0, neurons).mul_(scale), levels)
+    if single.all():  # nearly always: then nothing needs to be copied
+        return neurons, steps
+    return neurons[single], steps[single]
 
 
 def reproduces_gradient(

@@ -35,7 +35,7 @@ function render({ model, el }) {
   const spec = model.get("spec");
   const live = !model.frames;
   const picture = make("img", { class: "pl-picture dark-light", width: spec.size[0], height: spec.size[1] });
-  const numbers = make("dl", { class: "pl-numbers", "aria-live": "polite" });
+  const numbers = make("div", { class: "pl-numbers", "aria-live": "polite" });
   const state = make("p", { class: "pl-state" });
   let latest = 0;
 
@@ -43,7 +43,7 @@ function render({ model, el }) {
     picture.src = frame.image;
     picture.alt = frame.alt;
     numbers.replaceChildren(...Object.entries(frame.numbers).map(
-      ([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+      ([name, value]) => make("div", {}, make("span", {}, name), " ", make("b", {}, value))));
     state.textContent = live ? "live: a kernel computes every setting" : "";
   };
   const settings = () => Object.fromEntries(knobs.map((knob) => [knob.name, knob.value()]));

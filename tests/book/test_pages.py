@@ -205,6 +205,7 @@ def test_the_same_explorer_recomputes_live_in_jupyterlab(chromium, lab):
     tab = context.new_page()
     tab.goto(lab)
     tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
+    tab.wait_for_selector("text=/Python 3.*Idle/", timeout=90_000)  # a key pressed before the kernel is there is lost
     tab.click(".jp-Notebook .jp-CodeCell .jp-InputArea-editor")
     tab.keyboard.press("Shift+Enter")
     tab.wait_for_selector(".jp-OutputArea .pl-explorer", timeout=90_000)

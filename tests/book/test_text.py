@@ -56,7 +56,7 @@ def test_cells_are_small_and_fit_the_page(page):
         lines = [line for line in source.splitlines() if line.strip()]
         assert len(lines) <= 12 or "remove-input" in options.get("tags", []), source
         if "remove-input" not in options.get("tags", []):
-            assert max(map(len, lines)) <= 88, max(lines, key=len)
+            assert max(map(len, lines)) <= 86, max(lines, key=len)
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=name)
