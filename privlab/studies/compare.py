@@ -105,7 +105,8 @@ def compare(study: str | Study, store: Store | None = None, rows: Sequence[Row] 
     table = Table(fresh)
     names = list(dict.fromkeys([*study.data["paper"], *(row["cell"]["data"] for row in fresh)]))
     lines = [line for name in names for line in _lines(study, table.select(data=name), name)]
-    return Comparison(study, lines, _claims(study, table, names), stale)
+    others = [row for other in study.beside for row in Store(get(other), store.folder).rows()]
+    return Comparison(study, lines, _claims(study, Table([*fresh, *others]), names), stale)
 
 
 def _lines(study: Study, table: Table, data: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 import re
+import statistics
 from collections.abc import Callable
 
 import torch
@@ -159,18 +160,18 @@ def _monotone(metric: str, knob: str, sign: int, **settings: object) -> Callable
 
 
 def _doubles_passive(table: Table) -> bool | None:
-    passive = PASSIVE_RECALL.get(table.rows[0]["cell"]["data"]) if table.rows else None
-    best = max(table.curve("recall", "s", batch=100, neurons=1000).values(), default=None)
-    return None if passive is None or best is None else best > 2 * passive
-
-
-# Recall of the passive attack with Gaussian weights, sigma 0.5, as Table 2 prints it.
-PASSIVE_RECALL = {"mnist": 0.050, "cifar10": 0.255, "photos": 0.218}
+    passive = table.mean("recall", init="gaussian:0.5", batch=100, neurons=1000)
+    best = max(table.curve("recall", "s", batch=100, neurons=1000).values(), default=math.nan)
+    return None if math.isnan(passive) or math.isnan(best) else best > 2 * passive
 
 
 def _spread_helps(table: Table) -> bool | None:
-    small, large = (table.mean("recall", init=f"gaussian:{sigma}") for sigma in ("0.01", "2"))
-    return None if small != small or large != large else large > small
+    """A seed draws the same batch, and the same weights but for their scale, so that differences are paired."""
+    pairs = zip(table.values("recall", init="gaussian:0.01"), table.values("recall", init="gaussian:2"), strict=False)
+    gains = [wide - narrow for narrow, wide in pairs]
+    if len(gains) < 2:
+        return None
+    return statistics.fmean(gains) > 2 * statistics.stdev(gains) / len(gains) ** 0.5
 
 
 def _small_batches_are_read_whole(table: Table) -> bool | None:
@@ -191,7 +192,11 @@ TABLE_2 = Study(
     metrics=METRICS,
     reported=read_reported("curious", "2", _parse),
     claims=(
-        Claim("Wider Gaussian weights increase recall (sigma 2 against 0.01)", "section 8.2", _spread_helps),
+        Claim(
+            "Wider Gaussian weights increase recall (sigma 2 against 0.01, by two standard errors)",
+            "section 8.2",
+            _spread_helps,
+        ),
         Claim(
             "A passive server reads some images exactly, whatever the initialisation",
             "section 8.2",
@@ -216,8 +221,13 @@ TABLE_5 = Study(
     claims=(
         Claim("Recall peaks strictly inside the range of s", "section 8.3", _peak_inside),
         Claim("More neurons are active the larger s is", "section 8.3", _active_rises),
-        Claim("At its best s the active attack reads over twice what the passive one reads", "8.3", _doubles_passive),
+        Claim(
+            "At its best s the active attack reads over twice what the passive one does (sigma 0.5)",
+            "section 8.3",
+            _doubles_passive,
+        ),
     ),
+    beside=("curious/table-2",),
     checksum=checksum,
 )
 

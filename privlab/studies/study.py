@@ -84,7 +84,8 @@ class Study:
     `cells(data)` is the grid for one data set; `run(cell, seed, device)` measures one cell. `data` and
     `seeds` say what each profile covers. Raise `version` whenever the meaning of a row changes: older rows
     then count as stale. `knob` is the setting over which the table's ordering is judged, `together` what
-    cells must share to be run one after the other in one process (they can share random draws).
+    cells must share to be run one after the other in one process (they can share random draws). `beside` names
+    other studies whose rows the claims need too.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Study:
     metrics: tuple[str, ...]
     reported: tuple[Reported, ...] = ()
     claims: tuple[Claim, ...] = ()
+    beside: tuple[str, ...] = ()
     checksum: Callable[[str], tuple[str, str]] = field(kw_only=True)
     together: Callable[[Cell], Hashable] = lambda cell: cell.get("data")
 
