@@ -1,0 +1,37 @@
+"""Does a passive server read more under wide Gaussian weights? Paired draws: the same batch, the same weights scaled.
+
+With zero biases the scale changes no sign in the first layer. What changes is behind it: large weights make the
+softmax saturate, and an example with a loss of exactly zero sends no gradient.
+"""
+
+import argparse
+import statistics
+
+import torch
+
+from privlab.studies import curious
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="+", default=["mnist", "cifar10"])
+    parser.add_argument("--draws", type=int, default=60)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in arguments.data:
+        gains: dict[str, list[float]] = {"active": [], "precision": [], "recall": []}
+        for seed in range(arguments.draws):
+            cell = {"data": name, "batch": 100, "neurons": 1000}
+            narrow, wide = (
+                curious.run_passive({**cell, "init": init}, seed, torch.device("cpu"))
+                for init in ("gaussian:0.01", "gaussian:2")
+            )
+            for metric, values in gains.items():
+                values.append(wide[metric] - narrow[metric])
+        for metric, values in gains.items():
+            error = statistics.stdev(values) / len(values) ** 0.5
+            print(f"{name} {metric}: {statistics.fmean(values):+.4f}, standard error {error:.4f}")
+
+
+if __name__ == "__main__":
+    main()
