@@ -9,7 +9,20 @@ import statistics
 
 import torch
 
+from privlab import runtime
 from privlab.studies import curious
+
+
+def zero_loss(name: str, draws: int) -> float:
+    """The share of images that a network with sigma 2 classifies with a loss of exactly zero."""
+    shares = []
+    for seed in range(draws):
+        batch = curious.dataset(name).sample(100, runtime.derive(seed, "batch"))
+        model = curious.network(name, 1000, "gaussian:2", runtime.derive(seed, "network"))
+        with torch.no_grad():
+            losses = torch.nn.functional.cross_entropy(model(batch.images), batch.labels, reduction="none")
+        shares.append((losses == 0).float().mean().item())
+    return statistics.fmean(shares)
 
 
 def main() -> None:
@@ -28,6 +41,7 @@ def main() -> None:
             )
             for metric, values in gains.items():
                 values.append(wide[metric] - narrow[metric])
+        print(f"{name}: {zero_loss(name, arguments.draws):.1%} of the images have a loss of exactly zero at sigma 2")
         for metric, values in gains.items():
             error = statistics.stdev(values) / len(values) ** 0.5
             print(f"{name} {metric}: {statistics.fmean(values):+.4f}, standard error {error:.4f}")

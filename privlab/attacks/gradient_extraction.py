@@ -21,7 +21,7 @@ THREAT = ThreatModel(
     access="white-box",
     security="honest-but-curious",
     reads="gradient",
-    capability="Sees the gradient that one client sends, and knows the model and the shape of its inputs.",
+    capability="Sees the gradient of one mini-batch and its size; knows the model, its loss and the form of inputs.",
     source="Curious, section 5",
 )
 GRID_TOLERANCE = 1e-3  # in steps of 1/255: images stay below 1e-4, mixtures of photographs start at 0.035

@@ -22,7 +22,7 @@ THREAT = ThreatModel(
     access="white-box",
     security="malicious",
     reads="gradient",
-    capability="Chooses the weights that it sends to a client, and sees the gradient that comes back.",
+    capability="Chooses the weights that it sends to a client, in some rounds, and sees the gradients that come back.",
     source="Curious, section 6",
 )
 
@@ -115,7 +115,7 @@ def tune(
         raise ValueError("values is empty; give at least one s")
     dense = checks.layer(model, layer, nn.Linear)
     neurons, inputs = dense.get_parameter("weight").shape
-    drawn = draw(neurons, inputs, seed=runtime.derive(seed, "trap"))
+    drawn = draw(neurons, inputs, seed=seed)
     counts = []
     for s in values:
         answer = client(plant(model, s, layer=layer, drawn=drawn))
