@@ -25,7 +25,7 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from myst_nb.core.read import read_myst_markdown_notebook
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
@@ -96,14 +96,15 @@ def execute(chapter: Path, *, force: bool = False) -> nbformat.NotebookNode:
     # Timings would be stored in the cells, and change the key under which the book's build looks for them.
     options = {"record_timing": False, "store_widget_state": False}
     client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=where, **options)
+    before = fingerprint(chapter)  # what changes during the execution counts as changed after it
     start = time.perf_counter()
     try:
         client.execute()
-    except CellExecutionError as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise ChapterError(f"{chapter.relative_to(ROOT)}: {error}") from None
     if complaint := _complaint(notebook):
         raise ChapterError(f"{chapter.relative_to(ROOT)}: {complaint}")
-    data = {"execution_seconds": time.perf_counter() - start, "fingerprint": fingerprint(chapter)}
+    data = {"execution_seconds": time.perf_counter() - start, "fingerprint": before}
     CACHE.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{CACHE}.lock"):  # its database takes one writer at a time
         get_cache(CACHE).cache_notebook_bundle(

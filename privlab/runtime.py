@@ -17,7 +17,7 @@ def device(name: str = "auto") -> torch.device:
     Raises ValueError for a name torch does not know and RuntimeError for a card that is not there.
     """
     if name == "auto":
-        name = os.environ.get("PRIVLAB_DEVICE", "cuda" if torch.cuda.is_available() else "cpu")
+        name = os.environ.get("PRIVLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(name)
     except RuntimeError as error:
@@ -55,6 +55,6 @@ def profile(name: str | None = None) -> str:
     fast: embedded data, two cores, no network. real: real data, under 30 CPU-minutes a study.
     paper: the paper's data, sizes and repetitions.
     """
-    chosen = name or os.environ.get("PRIVLAB_PROFILE", "fast")
+    chosen = name or os.environ.get("PRIVLAB_PROFILE") or "fast"
     checks.one_of("profile", chosen, PROFILES)
     return chosen

@@ -78,3 +78,8 @@ def test_layer_lists_the_layers_that_fit():
         checks.layer(model, "relu1", nn.Linear)
     with pytest.raises(ValueError, match=r"choose one of fc1, relu1$"):
         checks.layer(model, "pool9")
+
+
+def test_infinity_is_refused_without_an_upper_limit():
+    with pytest.raises(ValueError, match="lr=inf"):
+        checks.number("lr", math.inf, 0)

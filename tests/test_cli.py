@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from privlab import cli, studies
+from privlab import cli, data, studies
 
 FAST = "curious/table-5"
 
@@ -45,7 +45,9 @@ def test_compare_prints_rows_then_claims(capsys):
     measured = [row for row in rows if row["cell"]["data"] == "digits" and row["metric"] == "recall"]
     assert len(measured) == 13
     assert {row["n"] for row in measured} == {2}
-    assert {claim["verdict"] for claim in claims} <= {"holds", "does not hold", "not run"}
+    verdicts = {claim["data"]: claim["verdict"] for claim in claims if "peaks" in claim["claim"]}
+    assert verdicts["digits"] == "holds"
+    assert verdicts["mnist"] == "not run"
     assert cli.main(["compare", FAST]) == 0
     text = capsys.readouterr().out
     assert "paper" in text
@@ -103,3 +105,31 @@ def test_ray_that_is_not_installed_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not there
     assert cli.main(["run", FAST, "--ray", "local", "--data", "digits", "--seeds", "1"]) == 2
     assert "privlab[cluster]" in capsys.readouterr().err
+
+
+def test_options_reach_the_run(monkeypatch, tmp_path):
+    got = {}
+    monkeypatch.setattr(studies, "run", lambda study, **options: got.update(options) or [])
+    options = {"profile": "real", "data": "x", "seeds": 4, "device": "cpu", "workers": 3, "ray": "a"}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    assert cli.main(["run", FAST, *words, "--results", str(tmp_path)]) == 0
+    assert got.pop("store").folder == tmp_path
+    assert got == options
+
+
+def test_compare_reads_the_results_that_it_is_told_to(tmp_path, capsys):
+    cell = {"data": "digits", "s": 0.4, "batch": 100, "neurons": 1000}
+    origin = {"version": studies.get(FAST).version, "data_checksum": data.fingerprint("digits")[0]}
+    row = {"cell": cell, "seed": 0, "metrics": {"recall": 0.123}, "provenance": origin}
+    studies.Store(studies.get(FAST), tmp_path).add(row)
+    assert cli.main(["compare", FAST, "--results", str(tmp_path)]) == 0
+    assert "0.123" in capsys.readouterr().out
+
+
+def test_an_altered_file_is_listed_as_such_and_the_list_goes_on(monkeypatch, tmp_path, capsys):
+    (tmp_path / "pathmnist.npz").write_bytes(b"altered")
+    monkeypatch.setenv("PRIVLAB_DATA", str(tmp_path))
+    assert cli.main(["data", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("pathmnist ") and "altered: " in line for line in lines)
+    assert len(lines) > 50

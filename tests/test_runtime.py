@@ -14,8 +14,10 @@ def test_device_is_the_cpu_where_there_is_no_card(monkeypatch):
 
 
 def test_device_can_be_set_from_outside(monkeypatch):
-    monkeypatch.setenv("PRIVLAB_DEVICE", "cpu")
-    assert runtime.device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name, expected in (("cpu", "cpu"), ("cuda:1", "cuda:1"), ("", "cuda")):
+        monkeypatch.setenv("PRIVLAB_DEVICE", name)
+        assert runtime.device() == torch.device(expected)
 
 
 def test_generator_leaves_the_global_state_alone():
@@ -40,6 +42,7 @@ def test_derived_seeds_differ_by_purpose_and_by_seed():
     seeds = {runtime.derive(seed, word) for seed in range(50) for word in ("batch", "weights")}
     assert len(seeds) == 100
     assert runtime.derive(3, "batch") == runtime.derive(3, "batch")
+    assert runtime.derive(0, "batch", 1) != runtime.derive(0, "batch", 2)
 
 
 def test_profile_comes_from_the_call_then_the_environment(monkeypatch):

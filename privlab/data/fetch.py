@@ -26,7 +26,7 @@ class Found:
 
 def cache_folder() -> Path:
     """The user's cache of downloaded data (PRIVLAB_CACHE moves it)."""
-    return Path(os.environ.get("PRIVLAB_CACHE", platformdirs.user_cache_path("privlab") / "data"))
+    return Path(os.environ.get("PRIVLAB_CACHE") or platformdirs.user_cache_path("privlab") / "data")
 
 
 def local_folder() -> Path | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 SPLITS = ("train", "val", "test")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -82,15 +82,20 @@ def imdb(path: Path, split: str) -> Iterator[tuple[str, int]]:
                 yield archive.extractfile(member).read().decode("utf-8"), int(match[1] == "pos")  # type: ignore[union-attr]
 
 
+def _is_image(path: Path) -> bool:
+    """By its suffix; what a Mac adds to folders and zips (`._name`, `__MACOSX`) is none."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith("._") and "__MACOSX" not in path.parts
+
+
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in _SUFFIXES:
+            if _is_image(file):
                 yield file.relative_to(path).as_posix(), file.read_bytes()
         return
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
-            if Path(name).suffix.lower() in _SUFFIXES:
+            if _is_image(Path(name)):
                 yield name, archive.read(name)
 
 
@@ -103,7 +108,7 @@ def images(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ..
     pictures, names = [], []
     for name, raw in _files(path):
         with Image.open(io.BytesIO(raw)) as image:
-            picture = image.convert("RGB")
+            picture = ImageOps.exif_transpose(image).convert("RGB")  # cameras store photographs on their side
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         square = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)

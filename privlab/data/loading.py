@@ -1,6 +1,10 @@
 """`load`: by name or by path, from the first place that has it."""
 
+import gzip
 import hashlib
+import tarfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,15 @@ def load(
     file, and FileNotFoundError when the data are neither here nor to be had.
     """
     checks.one_of("split", split, formats.SPLITS)
+    try:
+        return _load(name, split, size, words, length, progress, download)
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{name}: a file of it cannot be read ({error}); was it cut off? Fetch it again") from error
+
+
+def _load(
+    name: str, split: str, size: int | None, words: int, length: int, progress: bool, download: bool
+) -> Dataset | Text:
     if name in CATALOGUE:
         entry = CATALOGUE[name]
         if entry.embedded:
@@ -52,8 +65,10 @@ def locate(entry: Entry, *, progress: bool = True, online: bool = True) -> list[
     """The checked files of a data set; with `online`, missing ones are downloaded."""
     folder = fetch.local_folder()
     if folder:
-        copies = [folder / f"{entry.name}.npz", folder / f"{entry.name}.zip", folder / entry.name]
-        own = [path for path in copies if path.is_file() or (entry.kind == "images" and path.is_dir())]
+        copies = [folder / f"{entry.name}.npz"]
+        if entry.kind == "images":
+            copies += [folder / f"{entry.name}.zip", folder / entry.name]
+        own = [path for path in copies if path.exists()]
         if own and entry.kind != "npz":
             return [fetch.check(own[0], folder=folder) if own[0].is_file() else fetch.Found(own[0], "", "local copy")]
         here = [folder / file.path for file in entry.files]
@@ -143,6 +158,7 @@ def _of_split(found: list[fetch.Found], split: str) -> list[fetch.Found]:
 
 
 def _embedded(entry: Entry, split: str, size: int | None, words: int, length: int) -> Any:
+    _no_validation(entry, split)
     if entry.name == "manual":
         checks.whole("length", length)
         texts, topics, names = embedded.manual()
@@ -187,8 +203,7 @@ def _read(entry: Entry, found: list[fetch.Found], split: str, size: int | None, 
         return _dataset(entry.name, split, images, targets, entry.classes, found, users)
     if entry.kind == "images":
         return _pictures(entry.name, path, split, size, found)
-    if split == "val":
-        raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
+    _no_validation(entry, split)
     if entry.kind == "idx":
         found = _of_split(found, split)
         images, targets = (formats.idx(item.path.read_bytes()) for item in found)
@@ -197,6 +212,11 @@ def _read(entry: Entry, found: list[fetch.Found], split: str, size: int | None, 
     else:
         images, targets = formats.cifar(path, split)
     return _dataset(entry.name, split, images, targets, entry.classes, found)
+
+
+def _no_validation(entry: Entry, split: str) -> None:
+    if split == "val":
+        raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
 
 
 def _pictures(name: str, path: Path, split: str, size: int | None, found: list[fetch.Found]) -> Dataset:

@@ -104,7 +104,7 @@ class Explorer(anywidget.AnyWidget):
             return
         try:
             frame = self.function(**message["settings"]).as_json()
-        except ValueError as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             self.send({"kind": "error", "id": message["id"], "text": str(error)})
         else:
             self.send({"kind": "frame", "id": message["id"], "frame": frame})

@@ -55,7 +55,8 @@ class Comparison:
             for row in self.rows
             if row["n"] and row["metric"] == metric and {"data": data, **settings}.items() <= row["cell"].items()
         ]
-        return pd.DataFrame(lines, columns=[knob, "paper", "here", "sd"]).astype(float).sort_values(knob)
+        numbers = ["paper", "here", "sd"]
+        return pd.DataFrame(lines, columns=[knob, *numbers]).astype(dict.fromkeys(numbers, float)).sort_values(knob)
 
     def show(self, data: str, metrics: Sequence[str] = (), **settings: Any) -> Styler:
         """The table for a page: verdicts as signs, which the caption explains."""
@@ -89,7 +90,7 @@ def same_ordering(reported: Sequence[float], measured: Sequence[float]) -> bool:
     """Whether two curves over a knob rise and fall alike: Kendall's tau-b of at least 0.8."""
     if len(reported) < 2:
         return False
-    return bool(kendalltau(reported, measured).statistic >= ORDERED)
+    return bool(kendalltau(reported, measured).statistic >= ORDERED - 1e-9)
 
 
 def compare(study: str | Study, store: Store | None = None, rows: Sequence[Row] | None = None) -> Comparison:

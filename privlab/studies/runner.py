@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import privlab
 from privlab import checks, runtime
-from privlab.studies.registry import get
+from privlab.studies.registry import STUDIES, get
 from privlab.studies.store import Row, Store
 from privlab.studies.study import Cell, Study, cell_key
 
@@ -56,6 +56,10 @@ def run(
     study = get(study) if isinstance(study, str) else study
     profile = runtime.profile(profile)
     checks.whole("workers", workers)
+    if (workers > 1 or ray) and STUDIES.get(study.id) is not study:
+        raise ValueError(
+            f"{study.id} is not among the registered studies, so that other processes cannot find it; use workers=1"
+        )
     checks.whole("seeds", seeds if seeds is not None else 1)
     where = str(runtime.device(device))
     store = store or Store(study)
@@ -125,7 +129,7 @@ def _rows(study: Study, group: list[Task], device: str, origin: dict[str, str]) 
                 "version": study.version,
                 "data_checksum": checksum,
                 "data_source": source,
-                "device": device if device == "cpu" else torch.cuda.get_device_name(device),
+                "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "numpy": numpy.__version__,

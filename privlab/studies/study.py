@@ -106,11 +106,12 @@ class Study:
 
 
 def read_reported(
-    paper: str, table: str, cell: Callable[[str, str], Cell | None], names: Mapping[str, str] | None = None
+    paper: str, table: str, cell: Callable[[str, str], Cell | None], *, step: float
 ) -> tuple[Reported, ...]:
     """The printed numbers of one table, from the paper's CSV file in this package.
 
     `cell(dataset, variant)` turns the file's description of a cell into its settings (None: leave it out).
+    `step` is one unit of the last digit that the table prints (the file does not keep trailing zeros).
     """
     text = resources.files("privlab.studies").joinpath(f"reported/{paper}.csv").read_text()
     found = []
@@ -119,7 +120,5 @@ def read_reported(
             continue
         settings = cell(row["dataset"], row["variant"])
         if settings is not None:
-            decimals = len(row["value"].partition(".")[2])
-            metric = (names or {}).get(row["metric"], row["metric"])
-            found.append(Reported(row["dataset"], settings, metric, float(row["value"]), 10.0**-decimals))
+            found.append(Reported(row["dataset"], settings, row["metric"], float(row["value"]), step))
     return tuple(found)

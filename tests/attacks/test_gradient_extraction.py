@@ -80,11 +80,11 @@ def test_extracted_images_are_the_clients_each_once():
     torch.testing.assert_close(found.images[found.shows], rows, rtol=0, atol=1e-4)
 
 
-def test_the_attack_does_not_depend_on_the_order_or_the_scale_of_the_gradient():
+def test_the_attack_does_not_depend_on_the_scale_of_the_gradient():
     part = client(batch=30)
     _, shared = answer(part, neurons=400, s=0.95)
-    halved = federated.Gradient({name: shared[name] / 2 for name in shared}, shared.examples)
-    assert torch.equal(attack.extract(halved, shape=part.shape).images, attack.extract(shared, shape=part.shape).images)
+    scaled = federated.Gradient({name: shared[name] * 0.37 for name in shared}, shared.examples)
+    assert torch.equal(attack.extract(scaled, shape=part.shape).images, attack.extract(shared, shape=part.shape).images)
 
 
 def test_data_off_the_grid_are_found_by_the_gradient_that_they_reproduce(seeded):
@@ -176,3 +176,29 @@ def test_bad_calls_are_refused(arguments, words):
     _, shared = answer(client(batch=2), neurons=10)
     with pytest.raises(ValueError, match=words):
         attack.extract(shared, **arguments)
+
+
+def test_a_hundredth_of_a_step_is_off_the_grid():
+    steps = torch.full((1, 40), 100.0)
+    steps[0, 3] += 0.01
+    assert not attack.on_pixel_grid(steps / 255).any()
+
+
+def test_rows_below_zero_are_no_image(seeded):
+    on = torch.randint(1, 256, (5, 40), generator=seeded) / 255
+    assert attack.on_pixel_grid(on).all()
+    assert not attack.on_pixel_grid(-on).any()
+
+
+def test_active_counts_every_active_neuron_not_only_those_that_show_an_image():
+    _, shared = answer(client(batch=60))
+    found = attack.extract(shared, shape=(3, 32, 32))
+    assert found.active == len(attack.active_neurons(shared)) > len(found.neurons)
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_images_one_step_apart_are_two_images(scale, seeded):
+    one = torch.randint(0, 255, (1, 50), generator=seeded) / scale
+    other = one.clone()
+    other[0, 7] += 1 / scale
+    assert len(attack.distinct(torch.cat([one, other, one]))[0]) == 2

@@ -153,3 +153,17 @@ def test_other_bad_calls_are_refused():
     unbiased.add_module("fc1", torch.nn.Linear(4, 3, bias=False))
     with pytest.raises(ValueError, match="has no bias"):
         trap_weights.plant(unbiased)
+
+
+def test_tuning_draws_by_its_seed_and_of_equal_counts_the_first_wins():
+    model = models.fully_connected((3, 8, 8), 2, widths=(6,), seed=0)
+    flat, sent = torch.full((1, 3, 8, 8), 0.5), []
+
+    def answer(planted):
+        sent.append(planted.fc1.weight.detach().clone())
+        return federated.gradient(planted, flat, torch.tensor([0]))
+
+    for seed in (0, 0, 1):
+        assert trap_weights.tune(model, answer, (0.3, 0.5), shape=(3, 8, 8), seed=seed) == (0.3, [0, 0])
+    assert torch.equal(sent[0], sent[2])
+    assert not torch.equal(sent[0], sent[4])

@@ -59,5 +59,28 @@ def test_a_chapter_is_executed_once_until_something_changes(tmp_path, monkeypatc
     (tmp_path / "privlab" / "new.py").write_text("# the package changed")
     build.execute(page)
     assert log.read_text() == "xx"
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "new.jsonl").write_text("{}")
+    assert build.cached(page) is None
+    build.execute(page)
+    with monkeypatch.context() as other:
+        other.setattr(build.importlib.metadata, "version", lambda library: "another")
+        assert build.cached(page) is None
+    assert build.cached(page) is not None
     monkeypatch.setenv("PRIVLAB_PROFILE", "real")
     assert build.cached(page) is None
+
+
+def test_what_changes_during_an_execution_counts_as_changed(tmp_path, monkeypatch):
+    new = tmp_path / "privlab" / "new.py"
+    new.parent.mkdir()
+    page = strict(tmp_path, monkeypatch, f"open({str(new)!r}, 'w').write('x');")
+    build.execute(page)
+    assert build.cached(page) is None
+
+
+def test_a_cell_that_hangs_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SECONDS", 3)
+    page = strict(tmp_path, monkeypatch, "import time; time.sleep(60)")
+    with pytest.raises(build.ChapterError, match="timed out"):
+        build.execute(page)

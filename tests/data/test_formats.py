@@ -2,6 +2,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from privlab.data import formats
 
@@ -84,15 +85,37 @@ def test_images_are_cropped_square_and_labelled_by_folder(tmp_path):
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path):
-    inside = tmp_path / "inside"
-    inside.mkdir()
+    inside = tmp_path / "one" / "two" / "inside"
+    inside.mkdir(parents=True)
+    absolute = tmp_path / "absolute.png"
     with zipfile.ZipFile(inside / "evil.zip", "w") as archive:
         archive.writestr("../../escaped.png", publishers.png((8, 8), "red"))
-        archive.writestr("/tmp/privlab-escaped.png", publishers.png((8, 8), "red"))
+        archive.writestr(str(absolute), publishers.png((8, 8), "red"))
     before = set(tmp_path.rglob("*"))
     pictures, _, _ = formats.images(inside / "evil.zip", 8)
     assert len(pictures) == 2
     assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("size", "box"), [((60, 20), (20, 0, 40, 20)), ((20, 60), (0, 20, 20, 40))])
+def test_the_middle_of_a_photograph_is_kept(tmp_path, size, box):
+    picture = Image.new("RGB", size, "blue")
+    picture.paste("red", box)
+    picture.save(tmp_path / "one.png")
+    pictures, _, _ = formats.images(tmp_path, 20)
+    assert (pictures == (255, 0, 0)).all()
+
+
+def test_what_a_mac_adds_to_a_zip_is_no_image_and_photographs_are_turned_upright(tmp_path):
+    picture = Image.new("RGB", (20, 20), "blue")
+    picture.paste("red", (0, 0, 20, 10))
+    turned = picture.getexif()
+    turned[0x0112] = 3  # stored upside down
+    picture.save(tmp_path / "one.jpg", exif=turned, quality=95)
+    (tmp_path / "._one.jpg").write_bytes(b"no image")
+    pictures, _, _ = formats.images(tmp_path, 20)
+    assert len(pictures) == 1
+    assert pictures[0, -3, 10, 0] > 200 > pictures[0, 3, 10, 0]
 
 
 def test_a_folder_without_images_is_refused(tmp_path):

@@ -238,3 +238,66 @@ def test_real_reviews(real_data):
     assert reviews.tokens.shape == (5000, 250)
     assert len(reviews.vocabulary) == 10_000
     assert "the" in reviews.words(0).split()
+
+
+@pytest.mark.parametrize("name", ["digits", "patches", "manual"])
+def test_embedded_sets_have_no_validation_split(name):
+    with pytest.raises(ValueError, match="no split 'val'; choose one of train, test"):
+        data.load(name, "val")
+
+
+def test_an_altered_file_of_the_cache_is_refused():
+    for file in CATALOGUE["mnist"].files:
+        path = fetch.cache_folder() / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"altered")
+    with pytest.raises(ValueError, match="expected md5:"):
+        data.load("mnist", download=False)
+
+
+def test_one_local_file_makes_a_local_copy():
+    from privlab.data.loading import _origin
+
+    found = [fetch.Found(None, "a", "publisher"), fetch.Found(None, "b", "local copy")]
+    assert _origin(found)[1] == "local copy"
+    assert _origin(found[:1])[1] == "publisher"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_each_patch_has_its_photographs_label(split):
+    from privlab.data import embedded
+
+    part = data.load("patches", split)
+    for number, photograph in enumerate(embedded._PHOTOGRAPHS.values()):
+        own = {patch.tobytes() for patch in embedded._cut_up(photograph(), 32)}
+        for patch in part.pixels[part.labels == number]:
+            assert patch.permute(1, 2, 0).contiguous().numpy().tobytes() in own
+
+
+def test_the_profile_chooses_the_stand_in_or_what_it_stands_for(monkeypatch):
+    assert data.of_profile("patches") == "patches"
+    monkeypatch.setenv("PRIVLAB_PROFILE", "real")
+    assert [data.of_profile(name) for name in ("patches", "digits", "manual")] == ["cifar10", "mnist", "imdb"]
+    with pytest.raises(ValueError, match="choose one of digits, patches, manual"):
+        data.of_profile("mnist")
+
+
+def test_a_zip_beside_the_publishers_files_is_not_taken_for_them(folder):
+    (folder / "cifar10.zip").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match="'patches' can stand in"):
+        data.load("cifar10", download=False)
+
+
+@pytest.mark.parametrize(("name", "path"), [("cifar10", "cifar-10-binary.tar.gz"), ("photos", "photos.zip")])
+def test_a_file_that_was_cut_off_says_so(folder, name, path):
+    (folder / path).write_bytes(b"\x1f\x8b\x08\x00half")
+    sums(folder, path)
+    with pytest.raises(ValueError, match="was it cut off"):
+        data.load(name)
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch):
+    monkeypatch.setenv("PRIVLAB_CACHE", "")
+    monkeypatch.setenv("PRIVLAB_DATA", "")
+    assert fetch.cache_folder().is_absolute()
+    assert fetch.local_folder() is None

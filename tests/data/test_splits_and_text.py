@@ -79,3 +79,10 @@ def test_passages_lose_no_word():
     parts, labels = text.passages(["a b c d e", "f"], [7, 8], 2)
     assert parts == [["a", "b"], ["c", "d"], ["e"], ["f"]]
     assert labels == [7, 7, 7, 8]
+
+
+@pytest.mark.parametrize("split", [data.iid, data.by_label, data.dirichlet])
+def test_splits_depend_on_their_seed(split):
+    one, again, other = ([part.tolist() for part in split(LABELS, 3, seed=seed)] for seed in (0, 0, 1))
+    assert one == again
+    assert one != other

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import re
@@ -149,3 +150,23 @@ def test_the_style_is_readable_by_the_colour_blind():
     explore.style()
     cycle = plt.rcParams["axes.prop_cycle"]
     assert len({entry["marker"] for entry in cycle}) == len(list(cycle))  # curves differ by more than colour
+
+
+def test_the_servers_count_is_its_own_and_not_the_truths(monkeypatch):
+    honest = stealing.gradient_extraction.extract
+
+    def one_too_many(*arguments, **options):
+        found = honest(*arguments, **options)
+        return dataclasses.replace(found, images=torch.cat([found.images, torch.zeros_like(found.images[:1])]))
+
+    monkeypatch.setattr(stealing.gradient_extraction, "extract", one_too_many)
+    numbers = stealing.steal(20, 0.95, 200).numbers
+    assert int(numbers["server's own count"]) == int(numbers["stolen (recall R)"].split()[0]) + 1
+
+
+def test_the_seed_chooses_the_batch(monkeypatch):
+    seen, honest = [], stealing.gallery
+    monkeypatch.setattr(stealing, "gallery", lambda images, *rest: seen.append(images) or honest(images, *rest))
+    for seed in (0, 1):
+        stealing.steal(10, 0.95, 200, seed=seed)
+    assert not torch.equal(*seen)

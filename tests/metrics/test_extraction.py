@@ -70,3 +70,11 @@ def test_bad_scores_are_refused():
         extraction.score(torch.rand(2, 4), torch.rand(2, 4), neurons=1)
     with pytest.raises(ValueError, match="tolerance"):
         extraction.match(torch.rand(2, 4), torch.rand(2, 4), tolerance=-1.0)
+
+
+@pytest.mark.parametrize(("off", "hit"), [(5e-5, True), (7.6e-4, False)])
+def test_the_tolerance_lies_between_rounding_and_the_nearest_mixture(off, hit):
+    image = torch.full((1, 100), 0.5)
+    row = image.clone()
+    row[0, 0] += off
+    assert bool((extraction.match(row, image) >= 0).all()) is hit

@@ -85,3 +85,13 @@ def test_a_cut_that_is_no_cut_lists_those_that_are(after):
     network = models.fully_connected((4,), 3, widths=(5,))
     with pytest.raises(ValueError, match=r"choose one of flatten, fc1, relu1$"):
         models.cut(network, after)
+
+
+def test_the_initialisation_reaches_the_network():
+    network = models.fully_connected((300,), 10, widths=(200,), init="gaussian:2")
+    assert network.fc1.weight.std().item() == pytest.approx(2, rel=0.05)
+
+
+def test_xavier_normal_is_normal_and_not_uniform():
+    weight = models.initialise(nn.Linear(300, 200), "xavier_normal", seed=0).weight
+    assert weight.abs().max() > 3 * weight.std()

@@ -128,3 +128,18 @@ def test_bad_training_is_refused(model, digits, arguments):
 def test_a_client_needs_a_label_for_every_image(digits):
     with pytest.raises(ValueError, match="one label per image"):
         Client(digits.images, digits.labels[:-1])
+
+
+def test_fed_sgd_depends_on_its_seed_and_leaves_its_input_alone(model, digits):
+    client = Client(digits.images, digits.labels)
+    before = model.fc1.weight.clone()
+    runs = [federated.fed_sgd(model, [client], rounds=1, batch=7, seed=seed).fc1.weight for seed in (0, 0, 1)]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+    assert torch.equal(model.fc1.weight, before)
+
+
+@pytest.mark.parametrize("arguments", [{"rounds": 0}, {"batch": 0}, {"lr": 0.0}, {"lr": float("nan")}])
+def test_bad_fed_sgd_is_refused(model, digits, arguments):
+    with pytest.raises(ValueError, match="out of range; give"):
+        federated.fed_sgd(model, [Client(digits.images, digits.labels)], **arguments)

@@ -134,3 +134,31 @@ def test_table_selects_averages_and_sorts():
 def test_an_unknown_study_lists_those_there_are():
     with pytest.raises(ValueError, match="choose one of curious/table-2, curious/table-5"):
         studies.compare("curious/table-99")
+
+
+def test_each_metric_is_ordered_by_itself():
+    printed = ((1, 0.1), (2, 0.5), (3, 0.9))
+    made = study(
+        metrics=("recall", "active"),
+        reported=tuple(
+            Reported("MNIST", {"s": s}, name, value, 0.01) for name in ("recall", "active") for s, value in printed
+        ),
+    )
+    measured = [
+        {"cell": {"data": "mnist", "s": s}, "seed": 0, "metrics": {"recall": up, "active": down}}
+        for s, up, down in ((1, 0.2, 0.7), (2, 0.4, 0.3), (3, 0.7, 0.2))
+    ]
+    found = studies.compare(made, rows=measured).rows
+    assert [row["verdict"] for row in found if row["metric"] == "recall"] == ["same ordering"] * 3
+    assert [row["verdict"] for row in found if row["metric"] == "active"] == ["differs"] * 3
+
+
+def test_the_ordering_holds_from_a_tau_of_eight_tenths():
+    assert not same_ordering([1, 2, 3, 4], [2, 1, 3, 4])  # 0.67
+    assert same_ordering([1, 2, 3, 4, 5], [2, 1, 3, 4, 5])  # 0.8
+
+
+def test_a_curve_over_names_keeps_them():
+    made = study(cells=lambda name: [{"data": name, "s": s} for s in ("wide", "narrow")], reported=())
+    measured = [{"cell": {"data": "mnist", "s": s}, "seed": 0, "metrics": {"recall": 0.5}} for s in ("wide", "narrow")]
+    assert studies.compare(made, rows=measured).curve("mnist", "recall", "s").s.tolist() == ["narrow", "wide"]

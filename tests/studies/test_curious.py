@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from privlab import data, studies
-from privlab.attacks import trap_weights
+from privlab.attacks import gradient_extraction, trap_weights
+from privlab.metrics import extraction
+from privlab.sharing import federated
 from privlab.studies import curious
 from privlab.studies.store import Store
-from privlab.studies.study import cell_key
+from privlab.studies.study import Table, cell_key
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 CPU = torch.device("cpu")
@@ -79,7 +81,7 @@ def test_the_paper_profile_is_stored_whole_for_the_papers_data(study):
 
 @pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
 def test_table_5_agrees_with_the_paper(dataset):
-    """At least 38 of the 39 printed numbers; the one that does not is explained in the chapter."""
+    """At least 37 of the 39 printed numbers; those at s = 0.999 on MNIST are explained in the chapter."""
     compared = studies.compare("curious/table-5", Store(studies.get("curious/table-5"), RESULTS))
     found = [row["verdict"] for row in compared.rows if row["cell"]["data"] == dataset and row["verdict"]]
     assert len(found) == 39
@@ -114,7 +116,15 @@ def test_the_other_reading_divides_one_batchs_recall():
     single = curious.run_trapped(cell, 0, CPU)
     many = curious.run_trapped({**cell, "averaged": 10}, 0, CPU)
     assert many["recall"] < single["recall"]
-    assert many["recall"] * 10 == pytest.approx(single["recall"], abs=0.3)
+    assert many["recall"] * 10 == pytest.approx(_first_batch_recall(cell), abs=1e-6)
+
+
+def _first_batch_recall(cell):
+    """The recall of the first of ten mini-batches, which `averaged: 10` draws."""
+    (first, *_) = curious._batches({**cell, "averaged": 10}, 0, CPU)
+    model, drawn = curious._trapped(cell["data"], cell["neurons"], 0, CPU)
+    shared = federated.gradient(trap_weights.plant(model, cell["s"], drawn=drawn), first.images, first.labels)
+    return extraction.score(gradient_extraction.candidates(shared), first.images, neurons=cell["neurons"]).recall
 
 
 def test_passive_cells_differ_by_seed_and_not_by_run():
@@ -140,3 +150,106 @@ def test_data_of_ones_own_get_an_s_from_the_adversarys_own_count(tmp_path):
     assert {cell["s"] for cell in cells} <= set(curious.SCALES)
     small = [cell for cell in cells if cell["batch"] == 20 and cell["neurons"] == 200]
     assert math.isfinite(curious.run_trapped(small[0], 0, CPU)["recall"])
+
+
+@pytest.mark.parametrize("study", studies.STUDIES)
+def test_numbers_are_printed_with_three_digits(study):
+    assert {item.step for item in studies.get(study).reported} == {0.001}
+
+
+def table(metric, knob, values, **rest):
+    """values: setting -> one value, or one a seed."""
+    rows = []
+    for setting, numbers in values.items():
+        for seed, value in enumerate(numbers if isinstance(numbers, list) else [numbers]):
+            rows.append({"cell": {"data": "mnist", knob: setting, **rest}, "seed": seed, "metrics": {metric: value}})
+    return Table(rows)
+
+
+CLAIMS = {claim.text.split(" (")[0]: claim for study in studies.STUDIES.values() for claim in study.claims}
+FULL = {"batch": 100, "neurons": 1000}
+ALL_SEVEN = dict.fromkeys(curious.INITIALISATIONS, 0.1)
+PASSIVE = table("recall", "init", {"gaussian:0.5": 0.2}, **FULL).rows
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "bad"),
+    [
+        (
+            "Wider Gaussian weights increase recall",
+            table("recall", "init", {"gaussian:0.01": [0.1, 0.2], "gaussian:2": [0.3, 0.41]}),
+            table("recall", "init", {"gaussian:0.01": [0.1, 0.2], "gaussian:2": [0.4, 0.0]}),
+        ),
+        (
+            "A passive server reads some images exactly, whatever the initialisation",
+            table("recall", "init", ALL_SEVEN),
+            table("recall", "init", {**ALL_SEVEN, "gaussian:2": 0.0}),
+        ),
+        (
+            "Recall peaks strictly inside the range of s",
+            table("recall", "s", {0.5: 0.1, 0.7: 0.5, 0.9: 0.2}, **FULL),
+            table("recall", "s", {0.5: 0.1, 0.7: 0.2, 0.9: 0.5}, **FULL),
+        ),
+        (
+            "More neurons are active the larger s is",
+            table("active", "s", {0.5: 0.1, 0.7: 0.5, 0.9: 0.5}, **FULL),
+            table("active", "s", {0.5: 0.1, 0.7: 0.5, 0.9: 0.4}, **FULL),
+        ),
+        (
+            "At its best s the active attack reads over twice what the passive one does",
+            Table([*PASSIVE, *table("recall", "s", {0.5: 0.41, 0.7: 0.1}, **FULL).rows]),
+            Table([*PASSIVE, *table("recall", "s", {0.5: 0.39, 0.7: 0.1}, **FULL).rows]),
+        ),
+        (
+            "Larger mini-batches lower recall",
+            table("recall", "batch", {20: 0.9, 50: 0.5}, neurons=200, s=0.7),
+            table("recall", "batch", {20: 0.5, 50: 0.9}, neurons=200, s=0.7),
+        ),
+        (
+            "More neurons raise recall",
+            table("recall", "neurons", {200: 0.1, 500: 0.5}, batch=20, s=0.7),
+            table("recall", "neurons", {200: 0.5, 500: 0.1}, batch=20, s=0.7),
+        ),
+        (
+            "3000 neurons read a mini-batch of 20 whole",
+            table("recall", "batch", {20: 0.99}, neurons=3000),
+            table("recall", "batch", {20: 0.9}, neurons=3000),
+        ),
+        (
+            "Averaging over more mini-batches lowers recall",
+            table("recall", "averaged", {1: 0.9, 5: 0.5}, batch=20, reading="average"),
+            table("recall", "averaged", {1: 0.5, 5: 0.9}, batch=20, reading="average"),
+        ),
+    ],
+)
+def test_claims_hold_and_fail_where_they_should(text, good, bad):
+    assert CLAIMS[text].test(good) is True
+    assert CLAIMS[text].test(bad) is False
+    assert CLAIMS[text].test(Table([])) is None
+
+
+def test_every_claim_is_tested():
+    import inspect
+
+    source = inspect.getsource(inspect.getmodule(test_claims_hold_and_fail_where_they_should))
+    assert all(f'"{text}"' in source for text in CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("run", "cell"),
+    [
+        (curious.run_passive, {"data": "digits", "init": "gaussian:0.5", "batch": 5, "neurons": 20}),
+        (curious.run_trapped, {"data": "digits", "s": 0.9, "batch": 5, "neurons": 20}),
+    ],
+)
+def test_the_seed_draws_the_weights(run, cell, monkeypatch):
+    sent, honest = [], federated.gradient
+
+    def spy(model, *arguments, **options):
+        sent.append(model.fc1.weight.detach().clone())
+        return honest(model, *arguments, **options)
+
+    monkeypatch.setattr(curious.federated, "gradient", spy)
+    for seed in (0, 1):
+        run(cell, seed, CPU)
+    assert not torch.equal(*sent)

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from privlab import studies
 from privlab.studies import registry, runner
@@ -209,3 +210,48 @@ def test_code_version_names_the_commit():
 
 def test_registry_ids_are_their_keys():
     assert all(study.id == name for name, study in registry.STUDIES.items())
+
+
+def test_equal_rows_at_once_are_kept_once(store, monkeypatch):
+    """Without its lock every writer would read before any has written."""
+    read = Store.all_rows
+
+    def slow(self):
+        found = read(self)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(Store, "all_rows", slow)
+    threads = [threading.Thread(target=store.add, args=(row(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.path.read_text().splitlines()) == 1
+
+
+def test_the_device_reaches_the_study_and_the_row(monkeypatch, tmp_path):
+    seen = set()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+    made = study(run=lambda cell, seed, device: seen.add(device) or {"recall": 1.0})
+    options = {"seeds": 1, "store": Store(made, tmp_path), "progress": False}
+    assert studies.run(made, device="cuda:0", **options)[0]["provenance"]["device"] == "a card"
+    assert seen == {torch.device("cuda:0")}
+
+
+def test_the_source_of_the_data_reaches_the_row(tmp_path):
+    made = study(checksum=lambda name: ("sum", "publisher"))
+    found = studies.run(made, seeds=1, device="cpu", store=Store(made, tmp_path), progress=False)
+    assert {r["provenance"]["data_source"] for r in found} == {"publisher"}
+
+
+def test_a_run_returns_the_rows_of_its_grid_only(store):
+    options = {"device": "cpu", "store": store, "progress": False}
+    studies.run(store.study, seeds=2, **options)
+    assert {r["seed"] for r in studies.run(store.study, seeds=1, **options)} == {0}
+
+
+def test_other_processes_cannot_run_a_study_that_they_cannot_find(store):
+    with pytest.raises(ValueError, match="use workers=1"):
+        studies.run(store.study, workers=2, device="cpu", store=store, progress=False)
