@@ -6,7 +6,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +69,11 @@ def run(
     missing = [(cell, seed) for cell, seed in grid if _key(cell, seed) not in done]
     groups = _groups(study, missing)
     origin = {"profile": profile, "code": code_version()}
-    backend: AbstractContextManager = _ray(ray) if ray else nullcontext()
-    job = joblib.delayed(_run_group)
     bar = tqdm(total=len(grid), initial=len(grid) - len(missing), desc=study.id, unit="cell", disable=not progress)
-    with backend, bar:
-        if workers == 1 and not ray:
-            for row in itertools.chain.from_iterable(_rows(study, group, where, origin) for group in groups):
-                store.add(row)
-                bar.update()
-        else:
-            parallel = joblib.Parallel(n_jobs=-1 if ray else workers, return_as="generator_unordered")
-            # Processes on this machine write their rows themselves; a cluster's send them back.
-            for rows in parallel(job(study.id, g, where, origin, None if ray else store.folder) for g in groups):
-                for row in rows:
-                    store.add(row)
-                bar.update(len(rows))
+    with bar:
+        for row in _measured(study, groups, where, origin, store, workers, ray):
+            store.add(row)
+            bar.update()
     wanted = {_key(cell, seed) for cell, seed in grid}
     return [row for row in store.rows() if _key(row["cell"], row["seed"]) in wanted]
 
@@ -101,15 +90,38 @@ def _groups(study: Study, tasks: list[Task]) -> list[list[Task]]:
     return list(groups.values())
 
 
-def _ray(address: str) -> AbstractContextManager:
+def _measured(
+    study: Study,
+    groups: list[list[Task]],
+    device: str,
+    origin: dict[str, str],
+    store: Store,
+    workers: int,
+    ray: str | None,
+) -> Iterable[Row]:
+    """Rows as they are measured: here, in other processes, or on a cluster."""
+    if workers == 1 and not ray:
+        return itertools.chain.from_iterable(_rows(study, group, device, origin) for group in groups)
+    # Processes on this machine write their rows themselves; a cluster's send them back.
+    calls = [(study.id, group, device, origin, None if ray else store.folder) for group in groups]
+    if ray:
+        return itertools.chain.from_iterable(_on_ray(ray, calls))
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+    return itertools.chain.from_iterable(parallel(joblib.delayed(_run_group)(*call) for call in calls))
+
+
+def _on_ray(address: str, calls: list[tuple]) -> Iterable[list[Row]]:
+    """The groups' rows, in the order in which a Ray cluster finishes them (`local` starts one here)."""
     try:
         import ray
-        from ray.util.joblib import register_ray
     except ImportError:
         raise ImportError("--ray needs the package ray: python -m pip install 'privlab[cluster]'") from None
-    ray.init(address=None if address == "local" else address, ignore_reinit_error=True)
-    register_ray()
-    return joblib.parallel_config(backend="ray")
+    ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
+    remote = ray.remote(_run_group)
+    waiting = [remote.remote(*call) for call in calls]
+    while waiting:
+        ready, waiting = ray.wait(waiting)
+        yield from ray.get(ready)
 
 
 def _rows(study: Study, group: list[Task], device: str, origin: dict[str, str]) -> Iterable[Row]:
