@@ -1,7 +1,8 @@
 """The papers' networks, every layer with a name, and the place to cut them."""
 
+from privlab.models.convolutional import vgg_inspired
 from privlab.models.cutting import cut
 from privlab.models.fully_connected import fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
 
-__all__ = ["INITIALISATIONS", "cut", "fully_connected", "initialise"]
+__all__ = ["INITIALISATIONS", "cut", "fully_connected", "initialise", "vgg_inspired"]

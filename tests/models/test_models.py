@@ -95,3 +95,27 @@ def test_the_initialisation_reaches_the_network():
 def test_xavier_normal_is_normal_and_not_uniform():
     weight = models.initialise(nn.Linear(300, 200), "xavier_normal", seed=0).weight
     assert weight.abs().max() > 3 * weight.std()
+
+
+def test_the_convolutional_network_is_the_papers_table_7():
+    with torch.device("meta"):
+        layers = [nn.Conv2d(3, 128, 3, padding=1), nn.Conv2d(128, 256, 3, padding=1), nn.Conv2d(256, 512, 3, padding=1)]
+    network = models.vgg_inspired((3, 4, 4), 10)
+    found = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+    assert [layer.weight.shape for layer in found] == [layer.weight.shape for layer in layers]
+    assert network.fc1.weight.shape == (1000, 512 * 16)
+    assert network(torch.rand(2, 3, 4, 4)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"shape": (4, 4)}, "give"),
+        ({"filters": ()}, "filters is empty"),
+        ({"kernel": 4}, "give an odd one"),
+        ({"neurons": 0}, "neurons=0"),
+    ],
+)
+def test_bad_convolutional_networks_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        models.vgg_inspired(**{"shape": (1, 4, 4), "classes": 2, "filters": (3,), **arguments})

@@ -1,0 +1,152 @@
+"""Carry the input, unaltered, through convolutions and dense layers to the layer that is read.
+
+Source: Boenisch et al., "When the curious abandon honesty", section 7, figure 3, and appendix B.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from privlab import checks, runtime
+from privlab.attacks.threat import ThreatModel
+from privlab.sharing.federated import Gradient
+
+THREAT = ThreatModel(
+    attack="Transmission",
+    time="train",
+    position="server",
+    access="white-box",
+    security="malicious",
+    reads="gradient",
+    capability="Chooses the weights that it sends, so that earlier layers hand the input on to a dense layer.",
+    source="Curious, section 7",
+)
+
+
+@dataclass(frozen=True)
+class Transmission:
+    """A model whose layers before `layer` hand their input on, and where it arrives.
+
+    columns: `(L,)`, the column of the layer's weight at which each value of the input arrives, in the order
+    (C, H, W). scales: `(L,)`, by how much it was multiplied on the way (1 where it is passed on unaltered).
+    """
+
+    model: nn.Sequential
+    layer: str
+    columns: Tensor
+    scales: Tensor
+
+    def restore(self, gradient: Gradient) -> Gradient:
+        """The layer's gradient with respect to the input itself: `(N, L)`, as if it were the first layer."""
+        weight, bias = gradient.layer(self.layer)
+        name = self.layer
+        return Gradient(
+            {f"{name}.weight": weight[:, self.columns] / self.scales, f"{name}.bias": bias}, gradient.examples
+        )
+
+    @torch.no_grad()
+    def load(self, weights: Tensor) -> nn.Sequential:
+        """A copy of the model whose layer answers the *input* with `weights` `(N, L)` and zero biases.
+
+        Columns at which nothing arrives keep their honest weights: they are multiplied by zero.
+        Raises ValueError for weights of another shape.
+        """
+        model = copy.deepcopy(self.model)
+        dense = model.get_submodule(self.layer)
+        assert isinstance(dense, nn.Linear)
+        if weights.shape != (dense.out_features, len(self.columns)):
+            wanted = (dense.out_features, len(self.columns))
+            raise ValueError(f"weights are {tuple(weights.shape)}; expected {wanted}, neurons by values of the input")
+        dense.weight[:, self.columns] = weights.to(dense.weight) / self.scales
+        dense.bias.zero_()
+        return model
+
+
+@torch.no_grad()
+def transmit(
+    model: nn.Sequential, shape: Sequence[int], *, layer: str = "fc1", hidden: bool = False, seed: int = 0
+) -> Transmission:
+    """Set every layer before `layer` so that non-negative inputs of `shape` arrive there unaltered.
+
+    Convolutions get one filter for each channel of the input, zero but for a one in its middle, at a random
+    map; their other filters stay as they are, but in the last convolution they are made negative, so that
+    ReLU silences their maps. Dense layers pass each value to a random neuron of its own and keep the others
+    dead; with `hidden` they do so as in appendix B, points (1) to (4): random positive factors, negative
+    random weights into dead neurons, honest weights out of them.
+    Raises ValueError, with the reason, for a layer through which nothing can be carried.
+    """
+    for size in shape:
+        checks.whole("shape", size)
+    if not isinstance(checks.layer(model, layer, nn.Linear), nn.Linear):
+        raise ValueError(f"layer={layer!r} is not a dense layer")
+    random = runtime.generator(runtime.derive(seed, "transmit"))
+    planted = copy.deepcopy(model)
+    before = [(name, part) for name, part in planted.named_children()]
+    before = before[: [name for name, _ in before].index(layer)]
+    convolutions = [part for _, part in before if isinstance(part, nn.Conv2d)]
+    area = math.prod(shape[1:])
+    maps = torch.arange(shape[0])
+    columns, scales = torch.arange(math.prod(shape)), torch.ones(math.prod(shape))
+    for name, part in before:
+        if isinstance(part, nn.Conv2d):
+            maps = _through_convolution(name, part, maps, random, last=part is convolutions[-1])
+            columns = (maps[:, None] * area + torch.arange(area)).flatten()
+        elif isinstance(part, nn.Linear):
+            columns, factors = _through_dense(name, part, columns, random, hidden)
+            scales = scales * factors
+        elif not isinstance(part, nn.ReLU | nn.Flatten):
+            raise ValueError(f"{name} is a {type(part).__name__}, through which an input does not pass unaltered")
+    device = next(planted.parameters()).device
+    return Transmission(planted, layer, columns.to(device), scales.to(device))
+
+
+def _through_convolution(name: str, part: nn.Conv2d, maps: Tensor, random: torch.Generator, *, last: bool) -> Tensor:
+    """One-hot filters from the input's maps to random ones; returns those."""
+    kernel, stride, dilation = part.kernel_size, part.stride, part.dilation
+    if any(size % 2 == 0 for size in kernel):
+        raise ValueError(f"{name} has the kernel {kernel}: an even one has no middle, at which to pass a pixel on")
+    if any(step != 1 for step in stride):
+        raise ValueError(f"{name} has the stride {stride}: it skips pixels; only stride 1 carries them all")
+    middle = tuple(size // 2 for size in kernel)
+    reach = tuple(step * half for step, half in zip(dilation, middle, strict=True))
+    if part.padding not in ("same", reach):
+        raise ValueError(f"{name} has the padding {part.padding}: it changes the size; {reach} would keep it")
+    if part.groups != 1:
+        raise ValueError(f"{name} has {part.groups} groups: a map is not seen by every filter")
+    if part.out_channels < len(maps):
+        raise ValueError(f"{name} has {part.out_channels} filters for {len(maps)} channels of the input; one each")
+    if last:
+        part.weight.copy_(-part.weight.abs())
+        if part.bias is not None:
+            part.bias.copy_(-part.bias.abs())
+    chosen = torch.randperm(part.out_channels, generator=random)[: len(maps)]
+    part.weight[chosen] = 0
+    part.weight[chosen, maps, middle[0], middle[1]] = 1
+    if part.bias is not None:
+        part.bias[chosen] = 0
+    return chosen
+
+
+def _through_dense(
+    name: str, part: nn.Linear, columns: Tensor, random: torch.Generator, hidden: bool
+) -> tuple[Tensor, Tensor]:
+    """Each value to a neuron of its own; returns the neurons, and the factors on the way."""
+    if part.out_features < len(columns):
+        raise ValueError(f"{name} has {part.out_features} neurons for {len(columns)} values of the input; one each")
+    order = torch.randperm(part.out_features, generator=random)
+    chosen, dead = order[: len(columns)], order[len(columns) :]
+    weight = part.weight.detach().cpu().clone() if hidden else torch.zeros(part.weight.shape)
+    factors = torch.empty(len(columns)).uniform_(0.5, 1.5, generator=random) if hidden else torch.ones(len(columns))
+    # Rows are neurons. A carrying neuron sees its own value alone (dead inputs are zero whatever their weight);
+    # a dead one sees values with negative weights only.
+    weight[chosen[:, None], columns] = 0
+    weight[chosen, columns] = factors
+    weight[dead[:, None], columns] = -weight[dead[:, None], columns].abs()
+    part.weight.copy_(weight)
+    if part.bias is not None:
+        part.bias.zero_()
+    return chosen, factors
