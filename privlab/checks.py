@@ -48,6 +48,15 @@ def images(name: str, value: object) -> None:
         raise ValueError(f"{name} has values in [{low:g}, {high:g}]; scale images to [0, 1]")
 
 
+def inputs(name: str, value: object) -> None:
+    """Raise unless `value` is a batch of images (see `images`) or of tokens, int64 `(N, length)`."""
+    if isinstance(value, Tensor) and value.dtype == torch.int64:
+        if value.dim() != 2 or value.numel() == 0:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; expected tokens (N, length), or images")
+        return
+    images(name, value)
+
+
 def labels(name: str, value: object, count: int) -> None:
     """Raise unless `value` is an integer tensor `(count,)` of class numbers >= 0."""
     if not isinstance(value, Tensor) or value.dtype != torch.int64 or value.dim() != 1:

@@ -76,6 +76,15 @@ class Text:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __getitem__(self, chosen: Tensor | slice | list[int]) -> "Text":
+        """The chosen passages as a data set of their own."""
+        return replace(self, tokens=self.tokens[chosen], labels=self.labels[chosen])
+
+    def sample(self, count: int, seed: int | torch.Generator = 0) -> "Text":
+        """`count` passages drawn without replacement. Raises ValueError for more than there are."""
+        checks.whole("count", count, 1, len(self))
+        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:count]]
+
     def words(self, index: int) -> str:
         """The passage number `index` in words, without its padding."""
         return " ".join(self.vocabulary[token] for token in self.tokens[index].tolist() if token)

@@ -4,5 +4,6 @@ from privlab.models.convolutional import vgg_inspired
 from privlab.models.cutting import cut
 from privlab.models.fully_connected import fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
+from privlab.models.text import embedding_classifier
 
-__all__ = ["INITIALISATIONS", "cut", "fully_connected", "initialise", "vgg_inspired"]
+__all__ = ["INITIALISATIONS", "cut", "embedding_classifier", "fully_connected", "initialise", "vgg_inspired"]

@@ -13,6 +13,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 cross_entropy: Loss = nn.functional.cross_entropy
 
 
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a model with one output: logits `(N, 1)`, labels 0 or 1 `(N,)`."""
+    return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+
+
 @dataclass(frozen=True)
 class Gradient:
     """What one client sends in one step: the mean gradient of its mini-batch, by parameter name.
@@ -57,11 +62,11 @@ def gradient(
 ) -> Gradient:
     """The gradient of the mean loss over one mini-batch, which the client sends to the server.
 
-    images: `(B, C, H, W)` in [0, 1]; labels: `(B,)`. The model is left as it was.
+    images: `(B, C, H, W)` in [0, 1], or tokens `(B, length)`; labels: `(B,)`. The model is left as it was.
     `layers` restricts the gradient to the named layers, which saves time where only those are read.
     Source: "Curious", section 2, eq. 1 (there G_i).
     """
-    checks.images("images", images)
+    checks.inputs("images", images)
     checks.labels("labels", labels, len(images))
     for name in layers:
         checks.layer(model, name)
