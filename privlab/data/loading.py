@@ -143,11 +143,10 @@ def fingerprint(name: str, split: str = "train") -> tuple[str, str]:
     Raises like `load`, but never downloads.
     """
     entry = CATALOGUE.get(name)
-    if entry and entry.kind == "idx" and split != "val":
+    if entry and not entry.embedded and split != "val":
         found = locate(entry, online=False)
-        if len(found) > 1:
-            return _origin(_of_split(found, split))
-        return _origin(found)
+        if found[0].sha256:  # a folder has none
+            return _origin(_of_split(found, split) if len(found) > 1 else found)
     dataset = load(name, split, download=False)
     return dataset.checksum, dataset.source
 

@@ -43,7 +43,7 @@ class Comparison:
             line[row["metric"], "paper"] = "" if row["reported"] is None else f"{row['reported']:.3f}"
             line[row["metric"], "here"] = _spread(row)
             line[row["metric"], "verdict"] = row["verdict"] or ""
-        frame = pd.DataFrame(list(lines.values()))
+        frame = pd.DataFrame(list(lines.values())).astype(object).fillna("")
         if len(frame):
             frame.columns = pd.MultiIndex.from_tuples(frame.columns)
         return frame

@@ -121,7 +121,7 @@ def _tuned(name: str) -> float:
     return best
 
 
-def _parse(dataset_name: str, variant: str) -> Cell | None:
+def parse(dataset_name: str, variant: str) -> Cell | None:
     """The settings in a description like `trap s=0.7 B=100 N=1000 averaged=5`."""
     names = {"B": ("batch", int), "N": ("neurons", int), "s": ("s", float), "averaged": ("averaged", int)}
     found = dict(re.findall(r"(\w+)=(.+?)(?=\s\w+=|$)", variant))
@@ -195,7 +195,7 @@ TABLE_2 = Study(
     seeds=SEEDS,
     knob="init",
     metrics=METRICS,
-    reported=read_reported("curious", "2", _parse, step=0.001),
+    reported=read_reported("curious", "2", parse, step=0.001),
     claims=(
         Claim(
             "Wider Gaussian weights increase recall (sigma 2 against 0.01, by two standard errors)",
@@ -222,7 +222,7 @@ TABLE_5 = Study(
     seeds=SEEDS,
     knob="s",
     metrics=METRICS,
-    reported=read_reported("curious", "5", _parse, step=0.001),
+    reported=read_reported("curious", "5", parse, step=0.001),
     claims=(
         Claim("Recall peaks strictly inside the range of s", "section 8.3", _peak_inside),
         Claim("More neurons are active the larger s is", "section 8.3", _active_rises),
@@ -254,7 +254,7 @@ TABLE_6 = Study(
     seeds=SEEDS,
     knob="batch",
     metrics=METRICS,
-    reported=read_reported("curious", "6", _parse, step=0.001),
+    reported=read_reported("curious", "6", parse, step=0.001),
     claims=(
         Claim("Larger mini-batches lower recall", "section 8.3", _monotone("recall", "batch", -1)),
         Claim("More neurons raise recall", "section 8.3", _monotone("recall", "neurons", 1)),
@@ -283,7 +283,7 @@ TABLE_9 = Study(
     seeds=SEEDS,
     knob="averaged",
     metrics=METRICS,
-    reported=read_reported("curious", "9", _parse, step=0.001),
+    reported=read_reported("curious", "9", parse, step=0.001),
     claims=(
         Claim(
             "Averaging over more mini-batches lowers recall",

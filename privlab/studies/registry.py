@@ -1,10 +1,12 @@
 """The studies by id."""
 
 from privlab import checks
-from privlab.studies import curious
+from privlab.studies import curious, curious_text
 from privlab.studies.study import Study
 
-STUDIES: dict[str, Study] = {study.id: study for study in curious.STUDIES}
+STUDIES: dict[str, Study] = {
+    study.id: study for study in sorted((*curious.STUDIES, *curious_text.STUDIES), key=lambda study: study.id)
+}
 
 
 def get(study_id: str) -> Study:

@@ -20,6 +20,8 @@ PAPER_DATA = {
     "cifar10": ("CIFAR-10", True),
     "patches": ("CIFAR-10", False),
     "photos": ("ImageNet", False),
+    "imdb": ("IMDB", True),
+    "manual": ("IMDB", False),
 }
 
 

@@ -11,7 +11,7 @@ from privlab import data, studies
 from privlab.attacks import gradient_extraction, trap_weights
 from privlab.metrics import extraction
 from privlab.sharing import federated
-from privlab.studies import curious
+from privlab.studies import curious, curious_text
 from privlab.studies.store import Store
 from privlab.studies.study import Table, cell_key
 
@@ -38,12 +38,18 @@ def test_the_papers_numbers_are_read_right():
 
 @pytest.mark.parametrize(
     ("study", "count"),
-    [("curious/table-2", 42), ("curious/table-5", 117), ("curious/table-6", 144), ("curious/table-9", 36)],
+    [
+        ("curious/table-2", 42),
+        ("curious/table-3", 24),
+        ("curious/table-5", 117),
+        ("curious/table-6", 144),
+        ("curious/table-9", 36),
+    ],
 )
 def test_no_printed_number_is_missing_and_each_has_a_cell(study, count):
     study = studies.get(study)
     assert len(study.reported) == count
-    names = {"MNIST": "mnist", "CIFAR-10": "cifar10", "ImageNet": "photos"}
+    names = {"MNIST": "mnist", "CIFAR-10": "cifar10", "ImageNet": "photos", "IMDB": "imdb"}
     for item in study.reported:
         cells = study.cells(names[item.dataset])
         assert any(item.cell.items() <= cell.items() for cell in cells), item
@@ -166,6 +172,15 @@ def table(metric, knob, values, **rest):
     return Table(rows)
 
 
+def both(active, passive):
+    """Recall under trap weights and of a passive server, batch -> value."""
+    trapped, honest = (
+        table("recall", "batch", active, s=0.99),
+        table("recall", "batch", passive, **curious_text.PASSIVE),
+    )
+    return Table([*trapped.rows, *honest.rows])
+
+
 CLAIMS = {claim.text.split(" (")[0]: claim for study in studies.STUDIES.values() for claim in study.claims}
 FULL = {"batch": 100, "neurons": 1000}
 ALL_SEVEN = dict.fromkeys(curious.INITIALISATIONS, 0.1)
@@ -214,6 +229,16 @@ PASSIVE = table("recall", "init", {"gaussian:0.5": 0.2}, **FULL).rows
             "3000 neurons read a mini-batch of 20 whole",
             table("recall", "batch", {20: 0.99}, neurons=3000),
             table("recall", "batch", {20: 0.9}, neurons=3000),
+        ),
+        (
+            "Trap weights read more sentences than a passive server, at every batch size",
+            both({20: 0.9, 50: 0.5}, {20: 0.8, 50: 0.4}),
+            both({20: 0.9, 50: 0.5}, {20: 0.8, 50: 0.6}),
+        ),
+        (
+            "At batches of 100 trap weights read over twice as many sentences",
+            both({100: 0.5}, {100: 0.2}),
+            both({100: 0.5}, {100: 0.3}),
         ),
         (
             "Averaging over more mini-batches lowers recall",
