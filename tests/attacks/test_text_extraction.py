@@ -84,6 +84,8 @@ def test_bad_calls_are_refused(text):
         text_extraction.plant(models.fully_connected((4,), 2, widths=(3,)))
     with pytest.raises(ValueError, match="expected tokens"):
         federated.gradient(model, part.tokens[0], part.labels)
+    with pytest.raises(ValueError, match="upper end of embedding=0"):
+        models.embedding_classifier(**SMALL, embedding=(1, 0))
     with pytest.raises(ValueError, match="dim=0"):
         models.embedding_classifier(dim=0)
 
