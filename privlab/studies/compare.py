@@ -60,10 +60,14 @@ class Comparison:
 
     def show(self, data: str, metrics: Sequence[str] = (), **settings: Any) -> Styler:
         """The table for a page: verdicts as signs, which the caption explains."""
-        chosen = [
-            row for row in self.rows if row["cell"].get("data") == data and settings.items() <= row["cell"].items()
-        ]
-        counts = sorted({row["n"] for row in chosen if row["n"]})
+        fits = {"data": data, **settings}.items()
+        counts = sorted(
+            {
+                row["n"]
+                for row in self.rows
+                if row["n"] and fits <= row["cell"].items() and (not metrics or row["metric"] in metrics)
+            }
+        )
         frame = self.frame(data, metrics, **settings)
         names = {AGREES: "✓", ORDERING: "≈", DIFFERS: "✗", NOT_RUN: "–"}
         frame = frame.map(lambda value: names.get(value, value) if isinstance(value, str) else value)

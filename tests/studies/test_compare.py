@@ -124,6 +124,17 @@ def test_tables_for_reading_say_what_was_reported_and_measured():
     assert curve.here.tolist() == pytest.approx([0.11])
 
 
+def test_a_table_counts_the_seeds_of_the_metrics_that_it_shows():
+    made = study(metrics=("recall", "rare"))
+    measured = [
+        {"cell": {"data": "mnist", "s": 1}, "seed": seed, "metrics": {"recall": 0.1, **({"rare": 1.0} if seed else {})}}
+        for seed in range(3)
+    ]
+    compared = studies.compare(made, rows=measured)
+    assert "n = 3 seeds" in compared.show("mnist", ("recall",)).to_html()
+    assert "n = 2 or 3 seeds" in compared.show("mnist").to_html()
+
+
 def test_table_selects_averages_and_sorts():
     table = Table(rows({3: [0.2, 0.4], 1: [0.5]}))
     assert table.mean("recall", s=3) == pytest.approx(0.3)
