@@ -3,7 +3,6 @@
 Source: Boenisch et al., "When the curious abandon honesty", section 8 (attack instantiation) and Table 3.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -48,11 +47,12 @@ def plant(model: nn.Module, s: float = 0.99, *, sigma: float = 0.5, seed: int = 
 
     Raises ValueError for a model without a layer called embedding. Source: "Curious", section 8.
     """
-    table = checks.layer(model, "embedding", nn.Embedding).get_parameter("weight")
+    checks.layer(model, "embedding", nn.Embedding)
+    planted = trap_weights.plant(model, s, sigma=sigma, seed=seed, layer=layer)
+    table = planted.get_parameter("embedding.weight")
     random = runtime.generator(runtime.derive(seed, "embedding"))
-    drawn = torch.empty(table.shape).uniform_(0, 1, generator=random)
-    replaced = {id(table): nn.Parameter(drawn.to(table))}
-    return trap_weights.plant(copy.deepcopy(model, replaced), s, sigma=sigma, seed=seed, layer=layer)
+    table.copy_(torch.empty(table.shape).uniform_(0, 1, generator=random))
+    return planted
 
 
 def look_up(vectors: Tensor, dictionary: Tensor) -> Tensor:

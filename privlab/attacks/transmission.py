@@ -81,12 +81,12 @@ def transmit(
     """
     for size in shape:
         checks.whole("shape", size)
-    if not isinstance(checks.layer(model, layer, nn.Linear), nn.Linear):
-        raise ValueError(f"layer={layer!r} is not a dense layer")
+    checks.layer(model, layer, nn.Linear)
     random = runtime.generator(runtime.derive(seed, "transmit"))
     planted = copy.deepcopy(model)
     before = [(name, part) for name, part in planted.named_children()]
     before = before[: [name for name, _ in before].index(layer)]
+    _check_order(before, shape)
     convolutions = [part for _, part in before if isinstance(part, nn.Conv2d)]
     area = math.prod(shape[1:])
     maps = torch.arange(shape[0])
@@ -102,6 +102,20 @@ def transmit(
             raise ValueError(f"{name} is a {type(part).__name__}, through which an input does not pass unaltered")
     device = next(planted.parameters()).device
     return Transmission(planted, layer, columns.to(device), scales.to(device))
+
+
+def _check_order(before: Sequence[tuple[str, nn.Module]], shape: Sequence[int]) -> None:
+    """Each layer with weights is followed by a ReLU, which silences what is idle, and the first one fits `shape`."""
+    for (name, part), following in zip(before, [*before[1:], ("", None)], strict=True):
+        if isinstance(part, nn.Conv2d | nn.Linear) and not isinstance(following[1], nn.ReLU):
+            raise ValueError(f"{name} is not followed by a ReLU: what its idle outputs hold would reach the layer too")
+    first = next((item for item in before if isinstance(item[1], nn.Conv2d | nn.Linear)), None)
+    if first is None:
+        return
+    takes = first[1].in_channels if isinstance(first[1], nn.Conv2d) else first[1].in_features
+    gives = shape[0] if isinstance(first[1], nn.Conv2d) else math.prod(shape)
+    if takes != gives:
+        raise ValueError(f"shape={tuple(shape)} does not fit: {first[0]} takes {takes} channels or values, not {gives}")
 
 
 def _through_convolution(name: str, part: nn.Conv2d, maps: Tensor, random: torch.Generator, *, last: bool) -> Tensor:

@@ -167,8 +167,11 @@ def _doubles_passive(table: Table) -> bool | None:
 
 def _spread_helps(table: Table) -> bool | None:
     """A seed draws the same batch, and the same weights but for their scale, so that differences are paired."""
-    pairs = zip(table.values("recall", init="gaussian:0.01"), table.values("recall", init="gaussian:2"), strict=False)
-    gains = [wide - narrow for narrow, wide in pairs]
+    narrow, wide = (
+        {row["seed"]: row["metrics"]["recall"] for row in table.select(init=f"gaussian:{sigma}").rows}
+        for sigma in ("0.01", "2")
+    )
+    gains = [wide[seed] - narrow[seed] for seed in narrow.keys() & wide.keys()]
     if len(gains) < 2:
         return None
     return statistics.fmean(gains) > 2 * statistics.stdev(gains) / len(gains) ** 0.5
@@ -181,7 +184,7 @@ def _never_nothing(table: Table) -> bool | None:
 
 def _small_batches_are_read_whole(table: Table) -> bool | None:
     value = table.mean("recall", batch=20, neurons=3000)
-    return None if value != value else value > 0.98
+    return None if math.isnan(value) else value > 0.98
 
 
 TABLE_2 = Study(

@@ -1,6 +1,7 @@
 """Table 3 of "When the curious abandon honesty" (Boenisch et al.): sentences, passive and under trap weights."""
 
 import functools
+import math
 
 import torch
 
@@ -64,16 +65,15 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
 
 
 def _trap_reads_more(table: Table) -> bool | None:
-    sizes = sorted({row["cell"]["batch"] for row in table.rows})
-    pairs = [(table.mean("recall", batch=b, s=0.99), table.mean("recall", batch=b, **PASSIVE)) for b in sizes]
-    known = [active > passive for active, passive in pairs if active == active and passive == passive]
-    return all(known) if known else None
+    active, passive = table.curve("recall", "batch", s=0.99), table.curve("recall", "batch", **PASSIVE)
+    both = active.keys() & passive.keys()
+    return all(active[batch] > passive[batch] for batch in both) if both else None
 
 
 def _twice_as_many(table: Table) -> bool | None:
     active = table.mean("recall", batch=100, s=0.99)
     passive = table.mean("recall", batch=100, **PASSIVE)
-    return None if active != active or passive != passive else active > 2 * passive
+    return None if math.isnan(active) or math.isnan(passive) else active > 2 * passive
 
 
 TABLE_3 = Study(

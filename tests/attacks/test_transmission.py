@@ -127,13 +127,19 @@ def test_convolutions_that_cannot_transmit_are_refused_with_the_reason(options, 
 
 def test_other_layers_that_cannot_transmit_are_refused():
     pooled = network_with()
-    pooled.relu1 = nn.MaxPool2d(2)
-    with pytest.raises(ValueError, match="relu1 is a MaxPool2d"):
+    pooled.flatten = nn.MaxPool2d(2)
+    with pytest.raises(ValueError, match="flatten is a MaxPool2d"):
         transmission.transmit(pooled, (1, 8, 8))
     with pytest.raises(ValueError, match="2 filters for 3 channels"):
         transmission.transmit(models.vgg_inspired((3, 4, 4), 2, filters=(2,), neurons=3), (3, 4, 4))
     with pytest.raises(ValueError, match="10 neurons for 16 values"):
         transmission.transmit(models.fully_connected((1, 4, 4), 2, widths=(10, 5)), (1, 4, 4), layer="fc2")
+    bare = network_with()
+    bare.relu1 = nn.Flatten()
+    with pytest.raises(ValueError, match="conv1 is not followed by a ReLU"):
+        transmission.transmit(bare, (1, 8, 8))
+    with pytest.raises(ValueError, match="conv1 takes 1 channels or values, not 3"):
+        transmission.transmit(network_with(), (3, 8, 8))
     carried = transmission.transmit(network_with(), (1, 8, 8))
     with pytest.raises(ValueError, match=r"expected \(3, 64\)"):
         carried.load(torch.zeros(3, 65))
