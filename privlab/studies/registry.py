@@ -1,11 +1,12 @@
 """The studies by id."""
 
 from privlab import checks
-from privlab.studies import curious, curious_text
+from privlab.studies import curious, curious_text, curious_training
 from privlab.studies.study import Study
 
+_PAPERS = (curious, curious_text, curious_training)
 STUDIES: dict[str, Study] = {
-    study.id: study for study in sorted((*curious.STUDIES, *curious_text.STUDIES), key=lambda study: study.id)
+    study.id: study for study in sorted((s for part in _PAPERS for s in part.STUDIES), key=lambda study: study.id)
 }
 
 

@@ -63,7 +63,7 @@ def run(
     where = str(runtime.device(device))
     store = store or Store(study)
     names = (data,) if data else study.data[profile]
-    cells = [cell for name in names for cell in study.cells(name)]
+    cells = [cell for name in names for cell in study.cells(name) if profile == "paper" or not study.large(cell)]
     grid = [(cell, seed) for seed in range(seeds or study.seeds[profile]) for cell in cells]
     done = {_key(row["cell"], row["seed"]) for row in store.rows()}
     missing = [(cell, seed) for cell, seed in grid if _key(cell, seed) not in done]

@@ -87,7 +87,7 @@ class Study:
     `seeds` say what each profile covers. Raise `version` whenever the meaning of a row changes: older rows
     then count as stale. `knob` is the setting over which the table's ordering is judged, `together` what
     cells must share to be run one after the other in one process (they can share random draws). `beside` names
-    other studies whose rows the claims need too.
+    other studies whose rows the claims need too. `large` says which cells only the paper profile runs.
     """
 
     id: str
@@ -105,6 +105,7 @@ class Study:
     beside: tuple[str, ...] = ()
     checksum: Callable[[str], tuple[str, str]] = field(kw_only=True)
     together: Callable[[Cell], Hashable] = lambda cell: cell.get("data")
+    large: Callable[[Cell], bool] = lambda cell: False
 
 
 def read_reported(
