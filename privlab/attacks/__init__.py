@@ -1,6 +1,6 @@
 """One file per attack family. Each attack carries its `ThreatModel`."""
 
-from privlab.attacks import gradient_extraction, text_extraction, transmission, trap_weights
+from privlab.attacks import gradient_extraction, noisy_extraction, text_extraction, transmission, trap_weights
 from privlab.attacks.threat import AXES, ThreatModel
 
 THREATS: tuple[ThreatModel, ...] = (
@@ -8,6 +8,16 @@ THREATS: tuple[ThreatModel, ...] = (
     trap_weights.THREAT,
     transmission.THREAT,
     text_extraction.THREAT,
+    noisy_extraction.THREAT,
 )
 
-__all__ = ["AXES", "THREATS", "ThreatModel", "gradient_extraction", "text_extraction", "transmission", "trap_weights"]
+__all__ = [
+    "AXES",
+    "THREATS",
+    "ThreatModel",
+    "gradient_extraction",
+    "noisy_extraction",
+    "text_extraction",
+    "transmission",
+    "trap_weights",
+]

@@ -4,6 +4,7 @@ Source: Boenisch et al., "When the curious abandon honesty", section 6 and Algor
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -74,11 +75,13 @@ def plant(
     seed: int | torch.Generator = 0,
     layer: str = "fc1",
     drawn: Draw | None = None,
+    hidden: bool = False,
 ) -> nn.Module:
     """A copy of `model` whose dense layer `layer` carries trap weights and zero biases.
 
     s: how large positive weights are beside negative ones, in (0, 1]; a smaller s lets fewer images through.
-    `drawn` re-uses one random draw for several s; sigma and seed then play no part.
+    `drawn` re-uses one random draw for several s; sigma and seed then play no part. With `hidden` the layer's own
+    weights are kept but for their row means (see `hide`), and there is nothing to draw.
     Raises ValueError for an s out of range, or a layer that is not a dense layer of the model.
     Source: "Curious", section 6.2, Algorithm 1.
     """
@@ -86,14 +89,33 @@ def plant(
     dense = checks.layer(model, layer, nn.Linear)
     if not isinstance(dense, nn.Linear) or dense.bias is None:
         raise ValueError(f"layer={layer!r} has no bias, and the attack divides by the bias gradient; choose another")
-    if drawn is None:
+    if drawn is None and not hidden:
         drawn = draw(dense.out_features, dense.in_features, sigma=sigma, seed=seed)
-    if drawn.minus.shape != dense.weight.shape:
+    if drawn is not None and drawn.minus.shape != dense.weight.shape:
         raise ValueError(f"drawn is {tuple(drawn.minus.shape)}, but {layer!r} needs {tuple(dense.weight.shape)}")
-    weights = nn.Parameter(drawn.weights(s).to(dense.weight))
+    trapped = hide(dense.weight, s) if drawn is None else drawn.weights(s)
+    weights = nn.Parameter(trapped.to(dense.weight))
     # What deepcopy finds in its memo it takes as the copy: the large old weight is never copied.
     replaced = {id(dense.weight): weights, id(dense.bias): nn.Parameter(torch.zeros_like(dense.bias))}
     return copy.deepcopy(model, replaced)
+
+
+def hide(weight: Tensor, s: float, *, balanced: bool = False) -> Tensor:
+    """Trap weights that look like `weight` `(N, L)`, an honest layer's: each row moved by one small constant.
+
+    A row of Algorithm 1 does two things: its weights vary at random, and their sum is pinned just below zero. Any
+    honest row varies at random. Moving its mean to -(1 - s) / 2 E|N(0, 1)| = -0.4 (1 - s), in units of the row's
+    standard deviation, pins its sum where Algorithm 1 pins it. For s = 0.95 that is a fiftieth of a standard
+    deviation. With `balanced` every other row is moved up instead of down: it traps nothing, but the layer has no
+    surplus of negative weights, and its rows no common sum. Raises ValueError for an s out of range.
+    Source: ours; the paper leaves open how its weights could be hidden ("Curious", section 10.1).
+    """
+    checks.number("s", s, 0, 1, open_low=True)
+    centred = weight - weight.mean(1, keepdim=True)
+    move = (1 - s) / math.sqrt(2 * math.pi) * centred.std(1, keepdim=True)
+    if balanced:
+        move[1::2] *= -1
+    return centred - move
 
 
 def tune(

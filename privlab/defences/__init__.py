@@ -1,5 +1,6 @@
 """One file per defence. Each says where it acts: on the data, in training, or on the release."""
 
-from privlab.defences.perturbation import clip, gaussian, prune
+from privlab.defences import detection, soteria
+from privlab.defences.perturbation import clip, clip_and_noise, gaussian, noise_std, prune
 
-__all__ = ["clip", "gaussian", "prune"]
+__all__ = ["clip", "clip_and_noise", "detection", "gaussian", "noise_std", "prune", "soteria"]

@@ -51,3 +51,22 @@ def prune(gradient: Gradient, share: float) -> Gradient:
         smallest = flat.abs().argsort()[: int(share * len(flat))]
         kept[name] = flat.index_fill(0, smallest, 0).view_as(gradient[name])
     return Gradient(kept, gradient.examples)
+
+
+def clip_and_noise(gradient: Gradient, bound: float, noise: float, seed: int | torch.Generator = 0) -> Gradient:
+    """Clip a gradient to `bound` and add Gaussian noise of `noise` x `bound` / B to every number of it.
+
+    noise: the *noise multiplier* sigma of DP-SGD, whose sum over B examples gets noise of sigma x bound. B is the
+    size of the mini-batch, `gradient.examples`. The whole mini-batch is clipped at once, as a client can do to what
+    it is about to send; clipping each example, which the guarantee of DP-SGD needs, is done while training.
+    Source: "Curious", appendix A. Raises ValueError for a bound that is not positive, or a negative noise.
+    """
+    return gaussian(clip(gradient, bound), noise_std(bound, noise, gradient.examples), seed)
+
+
+def noise_std(bound: float, noise: float, examples: int) -> float:
+    """The standard deviation of the noise that `clip_and_noise` adds to each number of the mean gradient."""
+    checks.number("bound", bound, 0, open_low=True)
+    checks.number("noise", noise, 0)
+    checks.whole("examples", examples)
+    return noise * bound / examples

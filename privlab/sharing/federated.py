@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from privlab import checks, runtime
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 cross_entropy: Loss = nn.functional.cross_entropy
 
 
@@ -96,7 +98,7 @@ def _batches(client: Client, size: int, random: torch.Generator) -> list[Tensor]
 
 
 def fed_sgd(
-    model: nn.Module,
+    model: Model,
     clients: Sequence[Client],
     *,
     rounds: int = 10,
@@ -104,11 +106,15 @@ def fed_sgd(
     lr: float = 0.1,
     seed: int = 0,
     listen: Callable[[int, int, Gradient], None] | None = None,
-) -> nn.Module:
+    send: Callable[[int, int, nn.Module], nn.Module] | None = None,
+    protect: Callable[[int, int, Gradient], Gradient] | None = None,
+) -> Model:
     """FedSGD: in each round every client sends the gradient of one mini-batch, and the server takes their mean.
 
     Returns a trained copy. `listen(round, client, gradient)` is called with everything that the server
-    receives: that is where an honest-but-curious server reads along.
+    receives: that is where an honest-but-curious server reads along. `send(round, client, model)` is what a
+    malicious server sends in place of the shared model; gradients of another model are read and thrown
+    away. `protect(round, client, gradient)` is what the client does to its gradient first.
     Source: McMahan et al. 2017, Algorithm 1 with E = 1; "Curious", eq. 1.
     """
     checks.whole("rounds", rounds)
@@ -120,9 +126,15 @@ def fed_sgd(
         received = []
         for index, client in enumerate(clients):
             chosen = _batches(client, batch, random)[0]
-            received.append(gradient(model, client.images[chosen], client.labels[chosen]))
+            sent = send(number, index, model) if send else model
+            answer = gradient(sent, client.images[chosen], client.labels[chosen])
+            answer = protect(number, index, answer) if protect else answer
+            if sent is model:
+                received.append(answer)
             if listen:
-                listen(number, index, received[-1])
+                listen(number, index, answer)
+        if not received:  # all were trapped: nothing to learn from
+            continue
         mean = average(received)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -146,7 +158,7 @@ def local_update(
 
 
 def fed_avg(
-    model: nn.Module,
+    model: Model,
     clients: Sequence[Client],
     *,
     rounds: int = 3,
@@ -155,7 +167,7 @@ def fed_avg(
     lr: float = 0.1,
     seed: int = 0,
     listen: Callable[[int, int, dict[str, Tensor]], None] | None = None,
-) -> nn.Module:
+) -> Model:
     """FedAvg: in each round every client trains for `epochs` and sends its update; the server averages them.
 
     Clients count by their numbers of examples. Returns a trained copy of `model`.

@@ -1,10 +1,26 @@
 """The studies by id."""
 
 from privlab import checks
-from privlab.studies import curious, curious_text, curious_training
+from privlab.studies import (
+    curious,
+    curious_convolutional,
+    curious_detection,
+    curious_noise,
+    curious_rounds,
+    curious_text,
+    curious_training,
+)
 from privlab.studies.study import Study
 
-_PAPERS = (curious, curious_text, curious_training)
+_PAPERS = (
+    curious,
+    curious_convolutional,
+    curious_text,
+    curious_training,
+    curious_noise,
+    curious_detection,
+    curious_rounds,
+)
 STUDIES: dict[str, Study] = {
     study.id: study for study in sorted((s for part in _PAPERS for s in part.STUDIES), key=lambda study: study.id)
 }

@@ -55,6 +55,7 @@ def run(
     study = get(study) if isinstance(study, str) else study
     profile = runtime.profile(profile)
     checks.whole("workers", workers)
+    workers = min(workers, study.workers or workers)
     if (workers > 1 or ray) and STUDIES.get(study.id) is not study:
         raise ValueError(
             f"{study.id} is not among the registered studies, so that other processes cannot find it; use workers=1"

@@ -87,7 +87,8 @@ class Study:
     `seeds` say what each profile covers. Raise `version` whenever the meaning of a row changes: older rows
     then count as stale. `knob` is the setting over which the table's ordering is judged, `together` what
     cells must share to be run one after the other in one process (they can share random draws). `beside` names
-    other studies whose rows the claims need too. `large` says which cells only the paper profile runs.
+    other studies whose rows the claims need too. `large` says which cells only the paper profile runs,
+    `workers` how many cells at most run at a time (None: any number), where memory is what limits.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Study:
     checksum: Callable[[str], tuple[str, str]] = field(kw_only=True)
     together: Callable[[Cell], Hashable] = lambda cell: cell.get("data")
     large: Callable[[Cell], bool] = lambda cell: False
+    workers: int | None = None
 
 
 def read_reported(

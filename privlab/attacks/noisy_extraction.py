@@ -1,0 +1,158 @@
+"""Read images out of a noisy gradient: put together the rows that show the same image.
+
+Noise ends the exact extraction of `gradient_extraction`. It does not end reading: neurons that fire for one
+image alone are multiples of one another, and together they have less noise than each of them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from privlab import checks
+from privlab.attacks.gradient_extraction import distinct, on_pixel_grid
+from privlab.attacks.threat import ThreatModel
+from privlab.sharing.federated import Gradient
+
+THREAT = ThreatModel(
+    attack="Noisy extraction",
+    time="train",
+    position="server",
+    access="white-box",
+    security="honest-but-curious",
+    reads="gradient",
+    capability="Sees one noisy gradient and the size of its mini-batch; knows the noise's scale, a public setting.",
+    source="Curious, section 9.2",
+)
+ADVERSARIES = ("single_row", "combined")
+_SIGMAS = 4.0  # how far a statistic may lie from what noise alone gives
+_ROUNDING = 1e-6  # of the strongest row's norm: what float32 leaves where there is no noise
+_PRIOR = (0.5, 1 / 12)  # mean and variance of a pixel of which only the range [0, 1] is known
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The adversary's guesses, those that it trusts most first.
+
+    images: `(K, *shape)` in [0, 1]. rows: for each image the neurons that it was made from. noise: `(K,)`, the
+    standard deviation that the adversary expects of a pixel before smoothing.
+    """
+
+    images: Tensor
+    rows: tuple[Tensor, ...]
+    noise: Tensor
+
+
+def reconstruct(
+    gradient: Gradient,
+    *,
+    std: float,
+    shape: Sequence[int],
+    adversary: str = "combined",
+    guesses: int | None = None,
+    layer: str = "fc1",
+    levels: int | None = 255,
+) -> Reconstruction:
+    """As many images as the mini-batch has (or `guesses`), from a gradient with noise of `std` on each number.
+
+    adversary: `single_row` divides each row by its bias. `combined` looks for rows that are multiples of one
+    another up to the noise, and takes the leading singular vector of each such group, the maximum-likelihood image
+    under Gaussian noise; large groups come first, since a mixture rarely occurs twice. Of single rows those that
+    can be an image (no pixel outside [0, 1] by more than its noise) come first, and of these the strongest.
+    Both draw each pixel towards grey as far as its noise says (the Wiener filter for pixels uniform in [0, 1]) and,
+    where the noise is small enough, round to the grid of `levels` + 1 values (None: data on no grid).
+    Raises ValueError for a negative `std`, an unknown adversary, or a shape that does not fit the layer.
+    """
+    checks.number("std", std, 0)
+    checks.one_of("adversary", adversary, ADVERSARIES)
+    if levels is not None:
+        checks.whole("levels", levels)
+    count = gradient.examples if guesses is None else guesses
+    checks.whole("guesses", count)
+    weight, bias = gradient.layer(layer)
+    if weight.dim() != 2 or weight.shape[1] != math.prod(shape):
+        raise ValueError(
+            f"shape={tuple(shape)} has {math.prod(shape)} values, but the gradient of {layer!r} is "
+            f"{tuple(weight.shape)}; give the shape of one input of that layer"
+        )
+    rows = torch.cat([weight, bias[:, None]], 1).double()  # a neuron of one image is a multiple of (image, 1)
+    rows = rows[rows[:, -1] != 0]
+    neurons = bias.nonzero().flatten()
+    groups = []
+    if adversary == "combined" and len(rows):  # of a single image every row is a multiple
+        groups = [torch.arange(len(rows), device=rows.device)] if gradient.examples == 1 else same_image(rows, std)
+    groups = [*groups, *_alone(rows, groups, std, levels)][:count]
+    images, noise = _smooth(rows, groups, std)
+    if levels is not None:
+        fine = noise * _SIGMAS < 0.5 / levels
+        images[fine] = (images[fine] * levels).round() / levels
+    places = tuple(neurons[group] for group in groups)
+    return Reconstruction(images.to(weight.dtype).view(-1, *shape), places, noise.to(weight.dtype))
+
+
+def same_image(rows: Tensor, std: float) -> list[Tensor]:
+    """Groups of two and more `rows` `(N, L + 1)` that are multiples of one vector up to noise, large ones first.
+
+    Two rows are, when the smaller eigenvalue of their products is no larger than noise of `std` would make it.
+    """
+    size = rows.shape[1] - 1
+    products = rows @ rows.T
+    energy = products.diagonal()
+    noise = max(std**2, _ROUNDING**2 * energy.max().item() / size)
+    limit = noise * (size + _SIGMAS * math.sqrt(2 * size))
+    half, gap = (energy[:, None] + energy) / 2, (energy[:, None] - energy) / 2
+    like = half - (gap.square() + products.square()).sqrt() <= limit
+    # A weak row is like any other; so what a partner counts for is the strength of the weaker of the two.
+    shared = torch.where(like.fill_diagonal_(False), torch.minimum(energy[:, None], energy), 0)
+    left = energy > limit  # the others may hold nothing but noise
+    found = []
+    for _ in range(len(rows)):
+        support = torch.where(left, shared @ left.to(shared), 0)
+        leader = int(support.argmax())
+        if support[leader] <= 0:
+            break
+        group = (left & like[leader]).nonzero().flatten()
+        line = _direction(rows[torch.cat([group, group.new_tensor([leader])])])
+        near = left & (energy - (rows @ line).square() <= limit)  # once more, against the better estimate
+        left[leader] = False
+        if near[leader] and near.sum() > 1:
+            left[near] = False
+            found.append(near.nonzero().flatten())
+    return sorted(found, key=lambda group: (-len(group), int(group[0])))
+
+
+def _alone(rows: Tensor, groups: Sequence[Tensor], std: float, levels: int | None) -> list[Tensor]:
+    """The rows that are in no group, one by one: those that can be an image first, then by strength."""
+    free = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    for group in groups:
+        free[group] = False
+    images, slack = rows[:, :-1] / rows[:, -1:], _SIGMAS * std / rows[:, -1:].abs() + 1e-4
+    possible = ((images >= -slack) & (images <= 1 + slack)).all(1)
+    strength = rows.square().sum(1)
+    order = (possible * strength.max() * 2 + strength).argsort(descending=True) if len(rows) else strength.long()
+    if levels is not None and std == 0:  # without noise the grid tells the images, each of which counts once
+        order = torch.cat([order[exact := on_pixel_grid(images[order], levels)], order[~exact]])
+        kept, _ = distinct(images[order].float())
+        order = order[kept]
+    return [row[None] for row in order[free[order]]]
+
+
+def _direction(rows: Tensor) -> Tensor:
+    """The leading right singular vector `(L + 1,)` of `rows` `(K, L + 1)`."""
+    line = torch.linalg.eigh(rows @ rows.T).eigenvectors[:, -1] @ rows
+    return line / line.norm()
+
+
+def _smooth(rows: Tensor, groups: Sequence[Tensor], std: float) -> tuple[Tensor, Tensor]:
+    """Each group's image, drawn towards grey as its noise says, and that noise."""
+    mean, variance = _PRIOR
+    lines = [rows[group[0]] if len(group) == 1 else _direction(rows[group]) for group in groups]
+    if not lines:
+        return rows.new_empty(0, rows.shape[1] - 1), rows.new_empty(0)
+    line = torch.stack(lines)
+    noise = std / torch.stack([rows[group, -1].norm() for group in groups])
+    image = line[:, :-1] / line[:, -1:]
+    trust = (variance / (variance + noise.square()))[:, None]
+    return (mean + trust * (image - mean)).clamp(0, 1), noise

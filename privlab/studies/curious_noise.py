@@ -1,0 +1,128 @@
+"""Figure 4 of "When the curious abandon honesty" (Boenisch et al.): clipping and noise at the client."""
+
+import functools
+import math
+import statistics
+
+import torch
+
+from privlab import data, runtime
+from privlab.attacks import noisy_extraction, trap_weights
+from privlab.defences import clip, gaussian, noise_std
+from privlab.metrics import extraction, reconstruction
+from privlab.sharing import federated
+from privlab.studies.curious import BEST_SCALE, SEEDS, checksum, dataset, network
+from privlab.studies.study import Cell, Claim, Metrics, Study, Table
+
+CLIPS = (0.1, 1.0, 10.0, 100.0)
+NOISES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+BATCHES = (1, 20, 100)
+NEURONS, GALLERY = 1000, 1000
+PLAIN, QUIET = 0.5, 0.005  # the paper's spread of trap weights, and one with which clipping costs the server less
+
+
+def _cells(name: str) -> list[Cell]:
+    """Everything at the paper's spread; at a clip of 1, both adversaries with a server who knows of the clipping."""
+    fixed = {"data": name, "s": BEST_SCALE[name], "neurons": NEURONS}
+    grid = [(bound, noise, PLAIN) for bound in CLIPS for noise in NOISES] + [(1.0, noise, QUIET) for noise in NOISES]
+    return [
+        {**fixed, "batch": batch, "clip": bound, "noise": noise, "sigma": sigma, "adversary": adversary}
+        for batch in BATCHES
+        for bound, noise, sigma in grid
+        for adversary in noisy_extraction.ADVERSARIES
+    ]
+
+
+@functools.lru_cache(maxsize=2)
+def _gallery(name: str, seed: int) -> data.Dataset:
+    """The images among which one is to be recognised; the client's come first."""
+    whole = dataset(name)
+    return whole.sample(min(GALLERY, len(whole)), runtime.derive(seed, "batch"))
+
+
+@functools.lru_cache(maxsize=12)
+def _clipped(name: str, s: float, batch: int, bound: float, sigma: float, seed: int, device: torch.device):
+    """What the client is about to send, clipped; of it the layer that is read."""
+    client = _gallery(name, seed)[:batch].to(device)
+    model = network(name, NEURONS, "xavier_uniform", runtime.derive(seed, "network")).to(device)
+    planted = trap_weights.plant(model, s, sigma=sigma, seed=runtime.derive(seed, "trap"))
+    sent = clip(federated.gradient(planted, client.images, client.labels), bound)
+    return federated.Gradient({name: sent[name] for name in ("fc1.weight", "fc1.bias")}, batch)
+
+
+def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
+    """One clipped and noisy gradient, read by one adversary, beside the same adversary reading noise alone."""
+    batch, std = cell["batch"], noise_std(cell["clip"], cell["noise"], cell["batch"])
+    sent = _clipped(cell["data"], cell["s"], batch, cell["clip"], cell["sigma"], seed, device)
+    gallery = _gallery(cell["data"], seed).to(device)
+    images, decoys = gallery.images[:batch], gallery.images[batch:]
+    draw = runtime.derive(seed, "noise")
+    read = functools.partial(noisy_extraction.reconstruct, shape=gallery.shape, adversary=cell["adversary"])
+    guess = read(gaussian(sent, std, draw), std=std).images
+    nothing = federated.Gradient({name: torch.zeros_like(sent[name]) for name in sent}, batch)
+    blind = read(gaussian(nothing, 1.0, draw), std=1.0).images
+    score, chance = (reconstruction.score(images_, images, decoys) for images_ in (guess, blind))
+    hits = extraction.match(guess, images)
+    return {
+        "psnr": score.psnr,
+        "identified": score.identified,
+        "recall": len(hits[hits >= 0].unique()) / batch,
+        "psnr_blind": chance.psnr,
+        "identified_blind": chance.identified,
+    }
+
+
+def _clipping_alone(table: Table) -> bool | None:
+    """Recall without noise is the same at every bound."""
+    curves = [
+        table.curve("recall", "clip", noise=0.0, sigma=PLAIN, adversary="single_row", batch=batch).values()
+        for batch in BATCHES
+    ]
+    return all(max(curve) - min(curve) <= 0.01 for curve in curves) if all(curves) else None
+
+
+def _noise_ends_exactness(table: Table) -> bool | None:
+    values = [
+        value for noise in NOISES if noise >= 1e-3 for value in table.values("recall", noise=noise, clip=1.0, batch=100)
+    ]
+    return max(values) == 0 if values else None
+
+
+def _over_one_is_needed(table: Table) -> bool | None:
+    """With a tenth of that noise the better adversary still names over twice as many images as a blind one."""
+    seen = table.values("identified", noise=0.1, clip=1.0, sigma=PLAIN, adversary="combined")
+    blind = table.values("identified_blind", noise=0.1, clip=1.0, sigma=PLAIN, adversary="combined")
+    return statistics.fmean(seen) > 2 * statistics.fmean(blind) if seen else None
+
+
+def _one_is_enough(table: Table) -> bool | None:
+    """Within a decibel and a twentieth of what a blind adversary gets, for every adversary and batch size."""
+    rows = [row["metrics"] for row in table.select(noise=1.0, clip=1.0).rows]
+    if not rows:
+        return None
+    psnr = statistics.fmean(row["psnr"] - row["psnr_blind"] for row in rows)
+    named = statistics.fmean(row["identified"] - row["identified_blind"] for row in rows)
+    return math.fabs(psnr) < 1 and named < 0.05
+
+
+FIGURE_4 = Study(
+    id="curious/figure-4",
+    title="Clipping and noise at the client",
+    source="Curious, sections 9.1 and 9.2, Figure 4",
+    version=1,
+    cells=_cells,
+    run=run,
+    data={"fast": ("digits",), "real": ("mnist", "cifar10"), "paper": ("mnist", "cifar10")},
+    seeds=SEEDS,
+    knob="noise",
+    metrics=("psnr", "identified", "recall", "psnr_blind", "identified_blind"),
+    claims=(
+        Claim("Clipping alone does not yield privacy", "section 9.1, figure 4a", _clipping_alone),
+        Claim("Noise at the client prevents perfect extraction", "section 9.2, figure 4b", _noise_ends_exactness),
+        Claim("It takes a noise of more than 1 to stop the attack", "section 9.2", _over_one_is_needed),
+        Claim("A noise of 1 after clipping at 1 leaves the adversary guessing", "section 9.2", _one_is_enough),
+    ),
+    checksum=checksum,
+)
+
+STUDIES = (FIGURE_4,)

@@ -1,0 +1,111 @@
+"""Section 10.2 of "When the curious abandon honesty" (Boenisch et al.): trap weights and a model that still learns."""
+
+import functools
+
+import torch
+from torch import nn
+
+from privlab import models, runtime
+from privlab.attacks import gradient_extraction, trap_weights
+from privlab.sharing import federated
+from privlab.studies.curious import BEST_SCALE, SEEDS, checksum, dataset
+from privlab.studies.study import Cell, Claim, Metrics, Study, Table
+
+CLIENTS, EXAMPLES, BATCH, ROUNDS, NEURONS, LR = 10, 100, 20, 100, 1000, 0.1
+STRATEGIES = ("honest", "every_round", "first_rounds", "few_users", "both")
+FEW_ROUNDS, FEW_USERS = 5, 2
+
+
+def trapped(strategy: str, number: int, client: int) -> bool:
+    """Whether the server sends trap weights to this client in this round. Source: "Curious", section 10.2."""
+    early, chosen = number < FEW_ROUNDS, client < FEW_USERS
+    return {
+        "honest": False,
+        "every_round": True,
+        "first_rounds": early,
+        "few_users": chosen,
+        "both": early and chosen,
+    }[strategy]
+
+
+def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
+    """FedSGD with a server that plants trap weights in some rounds for some clients; accuracy beside theft.
+
+    recall: the share of all clients' images that the server ends up with, each counted once. Gradients of
+    trapped models are read and thrown away, so that they do no harm to the shared model.
+    """
+    images = dataset(cell["data"])
+    test = min(1000, len(images) - CLIENTS * EXAMPLES)
+    mixed = images.sample(CLIENTS * EXAMPLES + test, runtime.derive(seed, "clients")).to(device)
+    parts = [mixed[i * EXAMPLES : (i + 1) * EXAMPLES] for i in range(CLIENTS)]
+    held_out = mixed[CLIENTS * EXAMPLES :]
+    start = models.fully_connected(
+        images.shape, len(images.classes), widths=(NEURONS,), seed=runtime.derive(seed, "network")
+    ).to(device)
+    stolen: list[torch.Tensor] = []
+
+    @functools.lru_cache(maxsize=1)
+    def trap(number: int) -> nn.Module:
+        return trap_weights.plant(start, cell["s"], seed=runtime.derive(seed, "trap", number))
+
+    def send(number: int, client: int, model: nn.Module) -> nn.Module:
+        return trap(number) if trapped(cell["strategy"], number, client) else model
+
+    def listen(number: int, client: int, sent: federated.Gradient) -> None:
+        if trapped(cell["strategy"], number, client):
+            stolen.append(gradient_extraction.extract(sent, shape=images.shape).images)
+
+    clients = [federated.Client(part.images, part.labels) for part in parts]
+    own = runtime.derive(seed, "federation")
+    model = federated.fed_sgd(start, clients, rounds=ROUNDS, batch=BATCH, lr=LR, seed=own, listen=listen, send=send)
+    with torch.no_grad():
+        loss = federated.cross_entropy(model(held_out.images), held_out.labels).item()
+    return {
+        "accuracy": federated.accuracy(model, held_out.images, held_out.labels),
+        "loss": loss,
+        "recall": _share(stolen, mixed.images[: CLIENTS * EXAMPLES]),
+    }
+
+
+def _share(stolen: list[torch.Tensor], images: torch.Tensor) -> float:
+    """How many of the images (all on the grid of 8 bits) are among the stolen ones."""
+    taken = {bytes((image * 255).round().byte().cpu().numpy()) for part in stolen for image in part}
+    return sum(bytes((image * 255).round().byte().cpu().numpy()) in taken for image in images) / len(images)
+
+
+def _no_gain(table: Table) -> bool | None:
+    """Trapping everybody in every round leaves the model as it was sent out first: under twice the guessing rate."""
+    found = table.values("accuracy", strategy="every_round")
+    classes = {"cifar10": 10, "mnist": 10, "digits": 10}
+    return max(found) < 2 / min(classes.values()) if found else None
+
+
+def _useful(table: Table) -> bool | None:
+    """Either strategy loses less than five points of accuracy and still steals a tenth of all images."""
+    if not table.rows:
+        return None
+    honest = table.mean("accuracy", strategy="honest")
+    ways = ("first_rounds", "few_users")
+    kept = all(table.mean("accuracy", strategy=way) > honest - 0.05 for way in ways)
+    return kept and all(table.mean("recall", strategy=way) > 0.1 for way in ways)
+
+
+SECTION_10_2 = Study(
+    id="curious/section-10.2",
+    title="Trap weights in few rounds, or for few users",
+    source="Curious, section 10.2",
+    version=1,
+    cells=lambda name: [{"data": name, "strategy": way, "s": BEST_SCALE[name], "batch": BATCH} for way in STRATEGIES],
+    run=run,
+    data={"fast": ("digits",), "real": ("mnist", "cifar10"), "paper": ("mnist", "cifar10")},
+    seeds=SEEDS,
+    knob="strategy",
+    metrics=("accuracy", "recall", "loss"),
+    claims=(
+        Claim("Trap weights in every round leave little to no gain in accuracy", "section 10.2", _no_gain),
+        Claim("Few rounds or few users still give a useful model, and images", "section 10.2", _useful),
+    ),
+    checksum=checksum,
+)
+
+STUDIES = (SECTION_10_2,)
