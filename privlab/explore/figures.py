@@ -2,13 +2,13 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from privlab import checks
@@ -64,6 +64,21 @@ def gallery(images: Tensor, stolen: Sequence[bool] | Tensor, size: tuple[int, in
         canvas.paste(_tile(image, bool(taken), side - 1), (left + column * side, top + row * side))
     buffer = io.BytesIO()
     canvas.save(buffer, "WEBP", quality=36, method=6)
+    return buffer.getvalue()
+
+
+def labelled(images: Mapping[str, Tensor], size: tuple[int, int]) -> bytes:
+    """A few images `(C, H, W)` side by side, each under its title, as one WebP picture of width and height `size`."""
+    canvas = Image.new("RGB", size, BACKGROUND)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=14)
+    side = min(size[0] // len(images), size[1] - 26) - 8
+    gap = (size[0] - side * len(images)) // (len(images) + 1)
+    for place, (title, image) in enumerate(images.items()):
+        left = gap + place * (side + gap)
+        canvas.paste(Image.fromarray(_array(image)).resize((side, side), Image.Resampling.NEAREST), (left, 26))
+        draw.text((left + side / 2, 13), title, anchor="mm", font=font, fill=(235, 235, 235))
+    buffer = io.BytesIO()
+    canvas.save(buffer, "WEBP", quality=50, method=6)
     return buffer.getvalue()
 
 

@@ -103,7 +103,7 @@ def run_trapped(cell: Cell, seed: int, device: torch.device) -> Metrics:
     return _measure(shared, images, cell["neurons"])
 
 
-def _scale(name: str) -> float:
+def scale(name: str) -> float:
     """The s of a data set: the paper's where it has one, else the one that the adversary's own count prefers."""
     return BEST_SCALE.get(name) or _tuned(name)
 
@@ -248,7 +248,7 @@ TABLE_6 = Study(
     version=1,
     cells=lambda name: [
         {"data": name, "s": s, "batch": batch, "neurons": neurons}
-        for s in ((0.95, 0.955) if name == "cifar10" else (_scale(name),))
+        for s in ((0.95, 0.955) if name == "cifar10" else (scale(name),))
         for neurons in (200, 500, 1000, 3000)
         for batch in (20, 50, 100, 200)
     ],
@@ -275,7 +275,7 @@ TABLE_9 = Study(
     source="Curious, appendix D, Table 9",
     version=1,
     cells=lambda name: [
-        {"data": name, "s": _scale(name), "batch": batch, "neurons": 1000, "averaged": count, "reading": reading}
+        {"data": name, "s": scale(name), "batch": batch, "neurons": 1000, "averaged": count, "reading": reading}
         for reading in ("average", "one batch")
         for batch in (20, 50, 100)
         for count in (1, 5, 10, 20)

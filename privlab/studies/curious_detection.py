@@ -14,7 +14,7 @@ from privlab.attacks import trap_weights
 from privlab.data import splits
 from privlab.defences import detection
 from privlab.sharing import federated
-from privlab.studies.curious import BEST_SCALE, SEEDS, checksum, dataset
+from privlab.studies.curious import SEEDS, checksum, dataset, scale
 from privlab.studies.study import Cell, Claim, Metrics, Study, Table
 
 MODELS, WIDTH, EXAMPLES = 10, 300, 1000
@@ -73,12 +73,12 @@ class Zoo:
         if kind == "trap":
             size = first(self.initial(number)).shape
             drawn = trap_weights.draw(*size, seed=runtime.derive(self.seed, "trap", number))
-            return drawn.weights(BEST_SCALE[self.name]).to(self.device)
+            return drawn.weights(scale(self.name)).to(self.device)
         if kind == "hidden_initial":
-            return trap_weights.hide(first(self.initial(number)), BEST_SCALE[self.name])
+            return trap_weights.hide(first(self.initial(number)), scale(self.name))
         trained = first(self.rounds(number, tuning=tuning)[-1])
         if kind in ("hidden_trained", "balanced_trained"):
-            return trap_weights.hide(trained, BEST_SCALE[self.name], balanced=kind == "balanced_trained")
+            return trap_weights.hide(trained, scale(self.name), balanced=kind == "balanced_trained")
         if kind == "pruned":
             return magnitude_pruned(trained, (0.5, 0.8)[number % 2])
         return sparse(trained) if kind == "sparse" else trained

@@ -11,7 +11,7 @@ from privlab.attacks import noisy_extraction, trap_weights
 from privlab.defences import clip, gaussian, noise_std
 from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
-from privlab.studies.curious import BEST_SCALE, SEEDS, checksum, dataset, network
+from privlab.studies.curious import SEEDS, checksum, dataset, network, scale
 from privlab.studies.study import Cell, Claim, Metrics, Study, Table
 
 CLIPS = (0.1, 1.0, 10.0, 100.0)
@@ -23,7 +23,7 @@ PLAIN, QUIET = 0.5, 0.005  # the paper's spread of trap weights, and one with wh
 
 def _cells(name: str) -> list[Cell]:
     """Everything at the paper's spread; at a clip of 1, both adversaries with a server who knows of the clipping."""
-    fixed = {"data": name, "s": BEST_SCALE[name], "neurons": NEURONS}
+    fixed = {"data": name, "s": scale(name), "neurons": NEURONS}
     grid = [(bound, noise, PLAIN) for bound in CLIPS for noise in NOISES] + [(1.0, noise, QUIET) for noise in NOISES]
     return [
         {**fixed, "batch": batch, "clip": bound, "noise": noise, "sigma": sigma, "adversary": adversary}

@@ -8,7 +8,7 @@ from torch import nn
 from privlab import models, runtime
 from privlab.attacks import gradient_extraction, trap_weights
 from privlab.sharing import federated
-from privlab.studies.curious import BEST_SCALE, SEEDS, checksum, dataset
+from privlab.studies.curious import SEEDS, checksum, dataset, scale
 from privlab.studies.study import Cell, Claim, Metrics, Study, Table
 
 CLIENTS, EXAMPLES, BATCH, ROUNDS, NEURONS, LR = 10, 100, 20, 100, 1000, 0.1
@@ -95,7 +95,7 @@ SECTION_10_2 = Study(
     title="Trap weights in few rounds, or for few users",
     source="Curious, section 10.2",
     version=1,
-    cells=lambda name: [{"data": name, "strategy": way, "s": BEST_SCALE[name], "batch": BATCH} for way in STRATEGIES],
+    cells=lambda name: [{"data": name, "strategy": way, "s": scale(name), "batch": BATCH} for way in STRATEGIES],
     run=run,
     data={"fast": ("digits",), "real": ("mnist", "cifar10"), "paper": ("mnist", "cifar10")},
     seeds=SEEDS,
