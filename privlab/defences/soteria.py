@@ -16,7 +16,7 @@ from privlab.sharing.federated import gradient as plain_gradient
 def telling_mask(model: nn.Sequential, images: Tensor, *, layer: str, share: float) -> Tensor:
     """Which inputs of the dense layer `layer` are kept: bool `(B, L)`, False for the telling `share` of each example.
 
-    An input r_i tells much of the image x where |r_i| / ||d r_i / d x|| is large (Sun et al., eq. 6).
+    An input r_i tells much of the image x where |r_i| / ||d r_i / d x|| is large (Sun et al.).
     """
     checks.number("share", share, 0, 1)
     checks.layer(model, layer, nn.Linear)

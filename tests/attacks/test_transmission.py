@@ -116,7 +116,7 @@ def network_with(**options):
     ("options", "words"),
     [
         ({"kernel_size": 4}, "an even one has no middle"),
-        ({"stride": 2}, "it skips pixels"),
+        ({"stride": 2}, "skips pixels"),
         ({"padding": 0}, r"changes the size; \(1, 1\) would keep it"),
     ],
 )
