@@ -81,8 +81,8 @@ def reconstruct(
     rows = rows[rows[:, -1] != 0]
     neurons = bias.nonzero().flatten()
     groups = []
-    if adversary == "combined" and len(rows):  # of a single image every row is a multiple
-        groups = [torch.arange(len(rows), device=rows.device)] if gradient.examples == 1 else same_image(rows, std)
+    if adversary == "combined" and len(rows):
+        groups = same_image(rows, std) if gradient.examples > 1 else _one_image(rows, std)
     groups = [*groups, *_alone(rows, groups, std, levels)][:count]
     images, noise = _smooth(rows, groups, std)
     if levels is not None:
@@ -97,11 +97,9 @@ def same_image(rows: Tensor, std: float) -> list[Tensor]:
 
     Two rows are, when the smaller eigenvalue of their products is no larger than noise of `std` would make it.
     """
-    size = rows.shape[1] - 1
     products = rows @ rows.T
     energy = products.diagonal()
-    noise = max(std**2, _ROUNDING**2 * energy.max().item() / size)
-    limit = noise * (size + _SIGMAS * math.sqrt(2 * size))
+    limit = _limit(rows, std)
     half, gap = (energy[:, None] + energy) / 2, (energy[:, None] - energy) / 2
     like = half - (gap.square() + products.square()).sqrt() <= limit
     # A weak row is like any other; so what a partner counts for is the strength of the weaker of the two.
@@ -121,6 +119,27 @@ def same_image(rows: Tensor, std: float) -> list[Tensor]:
             left[near] = False
             found.append(near.nonzero().flatten())
     return sorted(found, key=lambda group: (-len(group), int(group[0])))
+
+
+def _variance(rows: Tensor, std: float) -> float:
+    """The variance of a number of `rows` `(N, L + 1)` by noise of `std`, or else by rounding."""
+    return max(std**2, _ROUNDING**2 * rows.square().sum(1).max().item() / rows.shape[1])
+
+
+def _limit(rows: Tensor, std: float) -> float:
+    """The energy that noise alone gives a row of `rows` `(N, L + 1)` at most."""
+    size = rows.shape[1] - 1
+    return _variance(rows, std) * (size + _SIGMAS * math.sqrt(2 * size))
+
+
+def _one_image(rows: Tensor, std: float) -> list[Tensor]:
+    """Of a mini-batch of one image: all rows as one group, if they hold more than noise together.
+
+    They do when their largest singular value leaves the range of those of a matrix of noise (Marchenko-Pastur).
+    """
+    edge = math.sqrt(_variance(rows, std)) * (math.sqrt(rows.shape[0]) + math.sqrt(rows.shape[1]))
+    heard = torch.linalg.eigvalsh(rows @ rows.T)[-1] > (1.02 * edge) ** 2
+    return [torch.arange(len(rows), device=rows.device)] if heard else []
 
 
 def _alone(rows: Tensor, groups: Sequence[Tensor], std: float, levels: int | None) -> list[Tensor]:
@@ -152,7 +171,9 @@ def _smooth(rows: Tensor, groups: Sequence[Tensor], std: float) -> tuple[Tensor,
     if not lines:
         return rows.new_empty(0, rows.shape[1] - 1), rows.new_empty(0)
     line = torch.stack(lines)
-    noise = std / torch.stack([rows[group, -1].norm() for group in groups])
+    # The biases' energy less that of their own noise is what the image contributes: none, if it is all noise.
+    heard = torch.stack([rows[group, -1].square().sum() - len(group) * std**2 for group in groups])
+    noise = std / heard.clamp_min(std**2 * 1e-3).sqrt()
     image = line[:, :-1] / line[:, -1:]
     trust = (variance / (variance + noise.square()))[:, None]
     return (mean + trust * (image - mean)).clamp(0, 1), noise
