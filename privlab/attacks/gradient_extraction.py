@@ -90,6 +90,19 @@ def distinct(images: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
     return kept, place
 
 
+def fitting_layer(gradient: Gradient, layer: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The gradients of a layer's weight `(N, L)` and bias `(N,)`; ValueError unless inputs of `shape` have L values."""
+    for size in shape:
+        checks.whole("shape", size)
+    weight, bias = gradient.layer(layer)
+    if weight.dim() != 2 or weight.shape[1] != math.prod(shape):
+        raise ValueError(
+            f"shape={tuple(shape)} has {math.prod(shape)} values, but the gradient of {layer!r} is "
+            f"{tuple(weight.shape)}; give the shape of one input of that layer"
+        )
+    return weight, bias
+
+
 def extract(
     gradient: Gradient,
     *,
@@ -107,14 +120,7 @@ def extract(
     of `classes` labels, it reproduces its neuron's gradient (see `reproduces_gradient`).
     Raises ValueError for a layer that is not in the gradient, or a shape of another size than its rows.
     """
-    for size in shape:
-        checks.whole("shape", size)
-    weight, bias = gradient.layer(layer)
-    if weight.dim() != 2 or weight.shape[1] != math.prod(shape):
-        raise ValueError(
-            f"shape={tuple(shape)} has {math.prod(shape)} values, but the gradient of {layer!r} is "
-            f"{tuple(weight.shape)}; give the shape of one input of that layer"
-        )
+    weight, bias = fitting_layer(gradient, layer, shape)
     neurons = active_neurons(gradient, layer)
     if levels is not None:
         checks.whole("levels", levels)

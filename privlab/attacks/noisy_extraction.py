@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from privlab import checks
-from privlab.attacks.gradient_extraction import distinct, on_pixel_grid
+from privlab.attacks.gradient_extraction import distinct, fitting_layer, on_pixel_grid
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient
 
@@ -71,12 +71,7 @@ def reconstruct(
         checks.whole("levels", levels)
     count = gradient.examples if guesses is None else guesses
     checks.whole("guesses", count)
-    weight, bias = gradient.layer(layer)
-    if weight.dim() != 2 or weight.shape[1] != math.prod(shape):
-        raise ValueError(
-            f"shape={tuple(shape)} has {math.prod(shape)} values, but the gradient of {layer!r} is "
-            f"{tuple(weight.shape)}; give the shape of one input of that layer"
-        )
+    weight, bias = fitting_layer(gradient, layer, shape)
     rows = torch.cat([weight, bias[:, None]], 1).double()  # a neuron of one image is a multiple of (image, 1)
     rows = rows[rows[:, -1] != 0]
     neurons = bias.nonzero().flatten()
