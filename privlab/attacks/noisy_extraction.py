@@ -98,21 +98,23 @@ def same_image(rows: Tensor, std: float) -> list[Tensor]:
     half, gap = (energy[:, None] + energy) / 2, (energy[:, None] - energy) / 2
     like = half - (gap.square() + products.square()).sqrt() <= limit
     # A weak row is like any other; so what a partner counts for is the strength of the weaker of the two.
-    shared = torch.where(like.fill_diagonal_(False), torch.minimum(energy[:, None], energy), 0)
     left = energy > limit  # the others may hold nothing but noise
-    found = []
-    for _ in range(len(rows)):
-        support = torch.where(left, shared @ left.to(shared), 0)
-        leader = int(support.argmax())
-        if support[leader] <= 0:
-            break
-        group = (left & like[leader]).nonzero().flatten()
-        line = _direction(rows[torch.cat([group, group.new_tensor([leader])])])
-        near = left & (energy - (rows @ line).square() <= limit)  # once more, against the better estimate
-        left[leader] = False
+    shared = torch.minimum(energy[:, None], energy) * (like.fill_diagonal_(False) & left[:, None] & left)
+    support, found = shared.sum(1), []
+    least = support.max() * 1e-9
+    while support[leader := int(support.argmax())] > least:
+        group = torch.cat([(left & like[leader]).nonzero().flatten(), left.new_tensor([leader], dtype=torch.long)])
+        values, vectors = torch.linalg.eigh(products[group][:, group])
+        along = (products[:, group] @ vectors[:, -1]).square() / values[-1]  # of each row's energy, in this direction
+        near = left & (energy - along <= limit)  # once more, against the better estimate
         if near[leader] and near.sum() > 1:
-            left[near] = False
             found.append(near.nonzero().flatten())
+        else:
+            near = torch.zeros_like(left)
+        near[leader] = True
+        left &= ~near
+        support -= shared[:, near].sum(1)
+        support[near] = 0
     return sorted(found, key=lambda group: (-len(group), int(group[0])))
 
 

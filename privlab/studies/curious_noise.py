@@ -50,18 +50,27 @@ def _clipped(name: str, s: float, batch: int, bound: float, sigma: float, seed: 
     return federated.Gradient({name: sent[name] for name in ("fc1.weight", "fc1.bias")}, batch)
 
 
+@functools.lru_cache(maxsize=6)
+def _blind(name: str, batch: int, adversary: str, seed: int, device: torch.device):
+    """What the adversary scores with a gradient that holds noise alone; of which scale makes no difference."""
+    gallery = _gallery(name, seed).to(device)
+    shape = (NEURONS, math.prod(gallery.shape))
+    empty = {"fc1.weight": torch.zeros(shape, device=device), "fc1.bias": torch.zeros(NEURONS, device=device)}
+    noise = gaussian(federated.Gradient(empty, batch), 1.0, runtime.derive(seed, "noise"))
+    guess = noisy_extraction.reconstruct(noise, std=1.0, shape=gallery.shape, adversary=adversary).images
+    return reconstruction.score(guess, gallery.images[:batch], gallery.images[batch:])
+
+
 def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     """One clipped and noisy gradient, read by one adversary, beside the same adversary reading noise alone."""
     batch, std = cell["batch"], noise_std(cell["clip"], cell["noise"], cell["batch"])
     sent = _clipped(cell["data"], cell["s"], batch, cell["clip"], cell["sigma"], seed, device)
     gallery = _gallery(cell["data"], seed).to(device)
-    images, decoys = gallery.images[:batch], gallery.images[batch:]
-    draw = runtime.derive(seed, "noise")
-    read = functools.partial(noisy_extraction.reconstruct, shape=gallery.shape, adversary=cell["adversary"])
-    guess = read(gaussian(sent, std, draw), std=std).images
-    nothing = federated.Gradient({name: torch.zeros_like(sent[name]) for name in sent}, batch)
-    blind = read(gaussian(nothing, 1.0, draw), std=1.0).images
-    score, chance = (reconstruction.score(images_, images, decoys) for images_ in (guess, blind))
+    images, adversary = gallery.images[:batch], cell["adversary"]
+    noisy = gaussian(sent, std, runtime.derive(seed, "noise"))
+    guess = noisy_extraction.reconstruct(noisy, std=std, shape=gallery.shape, adversary=adversary).images
+    score = reconstruction.score(guess, images, gallery.images[batch:])
+    chance = _blind(cell["data"], batch, adversary, seed, device)
     hits = extraction.match(guess, images)
     return {
         "psnr": score.psnr,
