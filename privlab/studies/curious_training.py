@@ -150,7 +150,7 @@ TABLE_4 = Study(
     data={"fast": ("digits",), "real": ("mnist", "cifar10"), "paper": ("mnist", "cifar10")},
     seeds=SEEDS,
     knob="epoch",
-    metrics=("loss", "active", "precision", "recall", "precision_loose", "recall_loose", "weight_kurtosis"),
+    metrics=("loss", "active", "precision", "recall", "precision_loose", "recall_loose", "single", "weight_kurtosis"),
     reported=read_reported("curious", "4", parse, step=0.001),
     claims=(
         Claim("Recall increases over the training epochs", "section 8.2", _recall_rises),
