@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from privlab import data, models
 from privlab.attacks import gradient_extraction, trap_weights
+from privlab.defences import detection
 from privlab.metrics import extraction
 from privlab.sharing import federated
 
@@ -167,3 +168,75 @@ def test_tuning_draws_by_its_seed_and_of_equal_counts_the_first_wins():
         assert trap_weights.tune(model, answer, (0.3, 0.5), shape=(3, 8, 8), seed=seed) == (0.3, [0, 0])
     assert torch.equal(sent[0], sent[2])
     assert not torch.equal(sent[0], sent[4])
+
+
+@pytest.mark.parametrize("s", [0.5, 0.9, 0.95, 1.0])
+def test_hidden_weights_are_the_honest_ones_but_for_one_constant_a_row(s, seeded):
+    honest = torch.randn(30, 500, generator=seeded) * torch.rand(30, 1, generator=seeded) + 0.3
+    moved = trap_weights.hide(honest, s) - honest
+    assert moved.std(1).max() < 1e-6
+    spread = honest.std(1)
+    # Algorithm 1 pins a row's sum at -(1 - s) times half its length of magnitudes, E|N(0, 1)| = 0.798 each
+    torch.testing.assert_close(
+        trap_weights.hide(honest, s).mean(1), -(1 - s) / 2 * 0.79788 * spread, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_hidden_rows_have_the_sum_of_algorithm_1():
+    for s in (0.7, 0.95):
+        drawn = trap_weights.draw(200, 784, sigma=0.5, seed=0).weights(s)
+        hidden = trap_weights.hide(torch.randn(200, 784, generator=torch.Generator().manual_seed(0)) * 0.5, s)
+        assert hidden.sum(1).mean().item() == pytest.approx(drawn.sum(1).mean().item(), rel=0.03)
+
+
+def test_balanced_weights_move_every_other_row_the_other_way(seeded):
+    honest = torch.randn(7, 90, generator=seeded)
+    down, both = (trap_weights.hide(honest, 0.8, balanced=balanced) for balanced in (False, True))
+    torch.testing.assert_close(both[::2], down[::2])
+    torch.testing.assert_close(both.mean(1)[1::2], -down.mean(1)[1::2])
+    torch.testing.assert_close(both - both.mean(1, keepdim=True), down - down.mean(1, keepdim=True))
+    assert detection.sign_imbalance(trap_weights.hide(honest.repeat(4, 1)[:28], 0.8)) > 0.05
+
+
+def test_planting_hidden_weights_keeps_the_layers_own():
+    model = models.fully_connected((1, 10, 10), 3, widths=(40, 20), seed=0)
+    torch.nn.init.ones_(model.fc1.bias)
+    planted = trap_weights.plant(model, 0.9, hidden=True)
+    torch.testing.assert_close(planted.fc1.weight, trap_weights.hide(model.fc1.weight.detach(), 0.9))
+    assert not planted.fc1.bias.any()
+    assert planted.fc1.weight.requires_grad
+    assert torch.equal(planted.fc2.weight, model.fc2.weight)
+    assert torch.equal(planted.fc1.weight, trap_weights.plant(model, 0.9, hidden=True, seed=5).fc1.weight)
+    assert torch.equal(model.fc1.bias, torch.ones(40))
+    later = trap_weights.plant(model, 0.9, hidden=True, layer="fc2")
+    torch.testing.assert_close(later.fc2.weight, trap_weights.hide(model.fc2.weight.detach(), 0.9))
+
+
+@pytest.mark.parametrize(("name", "s"), [("digits", 0.9), ("patches", 0.95)])
+def test_hidden_traps_steal_what_algorithm_1_steals_and_balanced_ones_with_half_the_neurons(name, s):
+    total = {"algorithm 1": 0.0, "hidden": 0.0, "balanced": 0.0, "balanced rows": 0.0, "hidden rows": 0.0}
+    for seed in range(3):
+        part = data.load(name).sample(60, seed)
+        model = models.fully_connected(part.shape, len(part.classes), widths=(600,), seed=seed)
+        hidden = trap_weights.plant(model, s, hidden=True)
+        balanced = copy.deepcopy(hidden)
+        balanced.fc1.weight.data = trap_weights.hide(model.fc1.weight.detach(), s, balanced=True)
+        assert abs(detection.sign_imbalance(balanced.fc1.weight)) < 1e-3 < detection.sign_imbalance(hidden.fc1.weight)
+        kinds = (("algorithm 1", trap_weights.plant(model, s, seed=seed)), ("hidden", hidden), ("balanced", balanced))
+        for kind, planted in kinds:
+            sent = federated.gradient(planted, part.images, part.labels, layers=["fc1"])
+            score = extraction.score(gradient_extraction.candidates(sent), part.images, neurons=600)
+            total[kind] += score.recall / 3
+            if kind != "algorithm 1":
+                total[f"{kind} rows"] += score.precision_all / 3
+    assert total["algorithm 1"] > 0.25
+    assert total["hidden"] == pytest.approx(total["algorithm 1"], rel=0.25)
+    # fewer neurons repeat each other less, so that recall falls by less than half
+    assert 0.4 * total["hidden"] < total["balanced"] < 0.95 * total["hidden"]
+    assert total["balanced rows"] == pytest.approx(0.5 * total["hidden rows"], rel=0.35)
+
+
+@pytest.mark.parametrize("s", [0, 1.2, float("nan")])
+def test_hiding_with_a_scaling_factor_out_of_range_is_refused(s):
+    with pytest.raises(ValueError, match=r"s=.* out of range; give a number in \(0, 1\]"):
+        trap_weights.hide(torch.rand(3, 4), s)

@@ -95,3 +95,65 @@ def test_a_defence_keeps_what_it_does_not_touch(sent):
         assert protected.examples == sent.examples
         assert list(protected) == list(sent)
         assert all(protected[name].shape == sent[name].shape for name in sent)
+
+
+@pytest.mark.parametrize(("bound", "noise"), [(0.05, 0.0), (0.05, 2.0), (1.0, 1.0), (100.0, 0.3)])
+def test_clipping_and_noise_are_the_one_after_the_other(sent, bound, noise):
+    released = defences.clip_and_noise(sent, bound, noise, seed=3)
+    clipped = defences.clip(sent, bound)
+    assert torch.equal(flat(released), flat(defences.gaussian(clipped, noise * bound / 30, seed=3)))
+    difference = flat(released).double() - flat(clipped)
+    assert difference.std().item() == pytest.approx(noise * bound / 30, rel=0.01, abs=1e-12)
+    assert released.examples == 30
+
+
+def test_the_noise_multiplier_is_that_of_dp_sgd(sent):
+    """Opacus adds noise of sigma x bound to the sum over the examples, then divides by their number."""
+    from opacus.optimizers import DPOptimizer
+
+    parameter = torch.nn.Parameter(torch.zeros(1, 100_000))
+    optimiser = DPOptimizer(
+        torch.optim.SGD([parameter], lr=1.0),
+        noise_multiplier=0.7,
+        max_grad_norm=0.4,
+        expected_batch_size=30,
+        generator=torch.Generator().manual_seed(0),
+    )
+    parameter.grad_sample = torch.zeros(30, 1, 100_000)
+    optimiser.step()
+    assert defences.noise_std(0.4, 0.7, 30) == pytest.approx(parameter.std().item(), rel=0.02)
+
+
+def test_noise_depends_on_the_seed_and_a_generator_goes_on(sent):
+    one, again, other = (flat(defences.clip_and_noise(sent, 1.0, 1.0, seed)) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    random = torch.Generator().manual_seed(0)
+    assert torch.equal(flat(defences.clip_and_noise(sent, 1.0, 1.0, random)), one)
+    assert not torch.equal(flat(defences.clip_and_noise(sent, 1.0, 1.0, random)), one)
+
+
+def test_the_client_may_clip_much_lower_for_the_same_protection(sent):
+    """Noise is in units of the bound, so that clipping harder costs the adversary nothing."""
+    gentle, hard = (
+        flat(defences.clip_and_noise(sent, bound, 1e-3)) / bound
+        for bound in (0.5 * perturbation.norm(sent), 1e-3 * perturbation.norm(sent))
+    )
+    torch.testing.assert_close(gentle, hard, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0, 1, 5), r"bound=0 is out of range; give a number in \(0, inf\]"),
+        ((1, -0.1, 5), r"noise=-0.1 is out of range; give a number in \[0, inf\]"),
+        ((1, 1, 0), "examples=0"),
+        ((float("nan"), 1, 5), "bound=nan"),
+    ],
+)
+def test_bad_noise_is_refused(sent, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        defences.noise_std(*arguments)
+    if arguments[2]:
+        with pytest.raises(ValueError, match=words.split("=")[0]):
+            defences.clip_and_noise(sent, *arguments[:2])

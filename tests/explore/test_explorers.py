@@ -9,10 +9,13 @@ import torch
 from PIL import Image
 
 from privlab import data, explore
-from privlab.explore import figures, stealing
-from privlab.metrics import extraction
+from privlab.attacks import noisy_extraction
+from privlab.defences import clip, gaussian, perturbation
+from privlab.explore import detecting, figures, noise, stealing
+from privlab.metrics import extraction, reconstruction
+from privlab.sharing import federated
 
-EXPLORERS = {"steal": explore.steal_explorer}
+EXPLORERS = {"steal": explore.steal_explorer, "blur": explore.blur_explorer, "flag": explore.flag_explorer}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,6 @@ def test_a_setting_shows_what_the_attack_measures():
     batch = data.load("patches").sample(200, 0)[:50]
     from privlab import models
     from privlab.attacks import gradient_extraction, trap_weights
-    from privlab.sharing import federated
 
     model = trap_weights.plant(models.fully_connected((3, 32, 32), 7, widths=(1000,), seed=0), 0.95, seed=0)
     rows = gradient_extraction.candidates(federated.gradient(model, batch.images, batch.labels))
@@ -170,3 +172,148 @@ def test_the_seed_chooses_the_batch(monkeypatch):
     for seed in (0, 1):
         stealing.steal(10, 0.95, 200, seed=seed)
     assert not torch.equal(*seen)
+
+
+def seen(setting, title):
+    """Quality in dB and how many of 20 are recognised, as the explorer prints it."""
+    quality, count = re.match(r"(\d+) dB; recognised (\d+) of 20$", setting.numbers[title]).groups()
+    return int(quality), int(count)
+
+
+TITLES = ("one row", "rows combined")
+
+
+@pytest.fixture
+def shown_images(monkeypatch):
+    """What is drawn, as tensors."""
+    drawn, honest = [], noise.labelled
+    monkeypatch.setattr(noise, "labelled", lambda images, size: drawn.append(dict(images)) or honest(images, size))
+    return drawn
+
+
+def test_without_noise_the_guesses_are_the_clients_image(shown_images):
+    for clipping in (0.1, 100):
+        shown = noise.blur(0, clipping)
+        assert [seen(shown, title)[0] for title in TITLES] == [99, 99]
+        truth = shown_images[-1]["the client's image"]
+        assert list(shown_images[-1]) == ["the client's image", *TITLES]
+        for title in TITLES:
+            torch.testing.assert_close(shown_images[-1][title], truth)
+        assert min(seen(shown, title)[1] for title in TITLES) > 10
+
+
+def test_the_image_that_is_watched_is_the_first_that_is_read_without_noise(shown_images):
+    noise.blur(0.001, 1)
+    client = data.load("digits").sample(1000, 0).images[:20]
+    places = [i for i, image in enumerate(client) if torch.equal(image, shown_images[0]["the client's image"])]
+    _, sent, victim = noise._client("digits", 0)
+    read = noisy_extraction.reconstruct(sent, std=0, shape=(1, 28, 28)).images
+    found = extraction.match(read, client)
+    assert places == [victim] == [min(found[found >= 0].tolist())]
+
+
+def test_quality_falls_with_noise_and_at_a_noise_of_1_nothing_is_recognised():
+    frames = [noise.blur(level, 1) for level in (0, 1e-4, 1e-3, 1e-1, 1)]
+    for title in TITLES:
+        qualities, counts = zip(*(seen(shown, title) for shown in frames), strict=True)
+        assert list(qualities) == sorted(qualities, reverse=True)
+        assert list(counts[:4]) == sorted(counts[:4], reverse=True)
+        assert counts[-1] <= 2  # chance: 20 of 1000
+    one, combined = (seen(frames[1], title) for title in TITLES)
+    assert combined[0] > one[0] + 10
+    assert combined[1] > one[1]
+
+
+def test_the_blur_explorer_shows_what_the_library_measures():
+    shown = noise.blur(0.002, 3)
+    gallery, sent, victim = noise._client("digits", 0)
+    images, std = gallery.images[:20], 0.002 * 3 / 20
+    noisy = gaussian(federated.Gradient({k: clip(sent, 3)[k] for k in ("fc1.weight", "fc1.bias")}, 20), std, 0)
+    assert shown.numbers["gradient's norm"] == f"{perturbation.norm(sent):.2f}"
+    assert float(shown.numbers["noise on each number"]) == pytest.approx(std)
+    for title, adversary in zip(TITLES, noisy_extraction.ADVERSARIES, strict=True):
+        guess = noisy_extraction.reconstruct(noisy, std=std, shape=(1, 28, 28), adversary=adversary).images
+        score = reconstruction.score(guess, images, gallery.images[20:])
+        correlation = [np.corrcoef(g.flatten(), images[victim].flatten())[0, 1] for g in guess]
+        nearest = guess[int(np.argmax(correlation))]
+        quality = reconstruction.psnr(nearest, images[victim]).item()
+        assert shown.numbers[title] == f"{quality:.0f} dB; recognised {round(20 * score.identified)} of 20"
+        assert shown.numbers[title] in shown.alt
+    other = noise.blur(0.002, 3, seed=1)
+    assert other.numbers != shown.numbers
+
+
+@pytest.mark.parametrize(("call", "words"), [((-1, 1), "noise=-1"), ((1, 0), "clipping=0")])
+def test_blurring_by_bad_settings_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        noise.blur(*call)
+
+
+def counted(shown):
+    """False alarms and traps caught, by the explorer's numbers."""
+    return [int(value.split()[0]) for name, value in shown.numbers.items() if name != "threshold"]
+
+
+@pytest.mark.parametrize("detector", detecting.DETECTORS)
+def test_false_alarms_stay_within_what_is_allowed_and_more_of_them_never_catch_less(detector, monkeypatch):
+    monkeypatch.setattr(detecting, "_strips", lambda *_: b"")  # the numbers are what counts here
+    found = [counted(detecting.flag(detector, alarms)) for alarms in range(19)]
+    assert all(false <= alarms for alarms, (false, *_) in enumerate(found))
+    assert [false for false, *_ in found] == sorted(false for false, *_ in found)
+    assert found[18][0] == 18
+    assert found[0][0] == 0
+    for caught in list(zip(*found, strict=True))[1:]:
+        assert list(caught) == sorted(caught)
+
+
+def test_flags_are_those_of_the_detector_at_its_threshold():
+    scores = detecting._scores("pinned_rows", "patches", 0)
+    assert [len(values) for values in scores.values()] == [6] * 6
+    shown = detecting.flag("pinned_rows", 2)
+    limit = float(shown.numbers["threshold"])
+    honest = [value for kind in ("trained", "pruned", "sparse") for value in scores[kind]]
+    assert sorted(honest)[-3] == pytest.approx(limit, abs=6e-4)
+    assert counted(shown) == [
+        2,
+        *(sum(value > limit for value in scores[kind]) for kind in ("trap", "hidden_trained", "balanced_trained")),
+    ]
+    assert counted(shown)[1:] == [6, 6, 0]  # the fixed sum of rows gives traps away, unless they are balanced
+    assert "2 false alarms" in shown.alt
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (("magic", 1), "choose one of sign_imbalance, pinned_rows"),
+        (("pinned_rows", 19), "alarms=19"),
+        (("pinned_rows", -1), "alarms=-1"),
+    ],
+)
+def test_bad_flags_are_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        detecting.flag(*call)
+
+
+def test_labelled_images_stand_side_by_side_in_their_order():
+    greys = (0.0, 0.5, 1.0)
+    images = {str(grey): torch.full((1, 8, 8), grey) for grey in greys}
+    picture = Image.open(io.BytesIO(figures.labelled(images, (480, 190))))
+    assert picture.size == (480, 190)
+    pixels = np.asarray(picture.convert("L"), dtype=float) / 255
+    centres = [pixels[80:140, 80 + 160 * place - 30 : 80 + 160 * place + 30].mean() for place in range(3)]
+    assert centres == pytest.approx(greys, abs=0.05)
+    assert pixels[6:20].max() > 0.7  # titles above them
+    blank = Image.open(io.BytesIO(figures.labelled({"": images["0.5"]}, (480, 190)))).convert("L")
+    assert np.asarray(blank)[6:20].max() < 150
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_labelled_images_are_whole_whatever_their_number_and_colour(count):
+    colours = torch.eye(3)[torch.arange(count) % 3]
+    images = {str(place): colour[:, None, None].expand(3, 4, 4) for place, colour in enumerate(colours)}
+    pixels = np.asarray(Image.open(io.BytesIO(figures.labelled(images, (400, 120)))).convert("RGB"), dtype=float)
+    side = min(400 // count, 94) - 8
+    for channel in range(3):
+        strong = (pixels[26:, :, channel] > 150) & (pixels[26:].sum(2) < 450)
+        expected = sum(1 for place in range(count) if place % 3 == channel) * side**2
+        assert strong.sum() == pytest.approx(expected, rel=0.1, abs=10)

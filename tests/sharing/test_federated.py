@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
 from opacus import GradSampleModule
 
-from privlab import data, models
+from privlab import data, defences, models
+from privlab.attacks import gradient_extraction, trap_weights
 from privlab.sharing import federated
 from privlab.sharing.federated import Client
 
@@ -143,3 +146,108 @@ def test_fed_sgd_depends_on_its_seed_and_leaves_its_input_alone(model, digits):
 def test_bad_fed_sgd_is_refused(model, digits, arguments):
     with pytest.raises(ValueError, match="out of range; give"):
         federated.fed_sgd(model, [Client(digits.images, digits.labels)], **arguments)
+
+
+def weights(model):
+    return torch.cat([value.detach().flatten() for value in model.parameters()])
+
+
+@pytest.fixture
+def clients(digits):
+    return [Client(digits.images[i : i + 20], digits.labels[i : i + 20]) for i in (0, 20, 40)]
+
+
+def test_gradients_of_trapped_models_are_heard_and_change_nothing(model, clients):
+    """Trapping the last client leaves the training of the first two: the mean counts only those."""
+    trap, heard = trap_weights.plant(model, 0.9), []
+    mixed = federated.fed_sgd(
+        model,
+        clients,
+        rounds=3,
+        batch=20,
+        send=lambda number, client, shared: trap if client == 2 else shared,
+        listen=lambda number, client, sent: heard.append((number, client, sent)),
+    )
+    alone = federated.fed_sgd(model, clients[:2], rounds=3, batch=20)
+    torch.testing.assert_close(weights(mixed), weights(alone), rtol=1e-4, atol=1e-6)
+    assert [(number, client) for number, client, _ in heard] == [(n, c) for n in range(3) for c in range(3)]
+    expected = federated.gradient(trap, clients[2].images, clients[2].labels)
+    for number, client, sent in heard:
+        same = torch.allclose(sent["fc1.weight"], expected["fc1.weight"], rtol=1e-3, atol=1e-6)
+        assert same == (client == 2), (number, client)
+
+
+def test_a_copy_of_the_shared_model_is_another_model(model, clients):
+    kept = federated.fed_sgd(model, clients, rounds=2, batch=20, send=lambda n, c, shared: copy.deepcopy(shared))
+    assert torch.equal(weights(kept), weights(model))
+
+
+def test_where_all_are_trapped_in_all_rounds_the_model_stays_as_it_was(model, clients):
+    trap, heard = trap_weights.plant(model, 0.9), []
+    kept = federated.fed_sgd(
+        model, clients, rounds=3, send=lambda *_: trap, listen=lambda number, client, sent: heard.append(client)
+    )
+    assert torch.equal(weights(kept), weights(model))
+    assert kept is not model
+    assert heard == [0, 1, 2] * 3
+
+
+def test_a_round_in_which_all_are_trapped_is_left_out_and_the_next_ones_go_on(model, clients):
+    trap, losses = trap_weights.plant(model, 0.9), []
+
+    def send(number, client, shared):
+        losses.append(weights(shared).clone())
+        return trap if number == 1 else shared
+
+    new = federated.fed_sgd(model, clients, rounds=3, batch=20, send=send)
+    starts = losses[::3]
+    assert not torch.equal(starts[0], starts[1])
+    assert torch.equal(starts[1], starts[2])
+    assert not torch.equal(starts[2], weights(new))
+
+
+def test_the_server_sends_the_shared_model_of_that_round_to_each_client(model, clients):
+    asked = []
+    sent = federated.fed_sgd(
+        model, clients, rounds=2, send=lambda number, client, shared: asked.append((number, client)) or shared
+    )
+    assert asked == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    torch.testing.assert_close(weights(sent), weights(federated.fed_sgd(model, clients, rounds=2)))
+
+
+def test_a_gradient_is_protected_before_it_is_heard_and_before_it_is_averaged(model, clients):
+    calls, heard = [], []
+
+    def protect(number, client, plain):
+        calls.append(("protect", number, client))
+        return federated.Gradient({name: (client + 1) * plain[name] for name in plain}, plain.examples)
+
+    def listen(number, client, sent):
+        calls.append(("listen", number, client))
+        heard.append(sent)
+
+    new = federated.fed_sgd(model, clients, rounds=1, batch=20, lr=0.3, protect=protect, listen=listen)
+    assert calls == [(what, 0, client) for client in range(3) for what in ("protect", "listen")]
+    plain = [federated.gradient(model, client.images, client.labels) for client in clients]
+    for name, before in model.named_parameters():
+        mean = (1 * plain[0][name] + 2 * plain[1][name] + 3 * plain[2][name]) / 3
+        torch.testing.assert_close(new.get_parameter(name), before - 0.3 * mean, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(heard[2][name], 3 * plain[2][name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_client_protects_the_gradient_of_a_trapped_model_too(model, clients):
+    part, heard = clients[0], []
+    trap = trap_weights.plant(model, 0.9)
+    for protect in (None, lambda number, client, sent: defences.gaussian(sent, 1e-4, 7)):
+        federated.fed_sgd(
+            model,
+            [part],
+            rounds=1,
+            batch=20,
+            send=lambda *_: trap,
+            protect=protect,
+            listen=lambda number, client, sent: heard.append(sent),
+        )
+    stolen = [len(gradient_extraction.extract(sent, shape=(1, 28, 28)).images) for sent in heard]
+    assert stolen[0] > 0
+    assert stolen[1] == 0

@@ -1,5 +1,6 @@
 """The studies of "Curious": they read the paper's numbers right, and their stored rows can be recomputed."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from privlab.studies import curious, curious_text
 from privlab.studies.store import Store
 from privlab.studies.study import Table, cell_key
 
+# Studies whose rows of the paper profile are not all measured, and why; of these the `real` rows have to be there.
+STILL_TO_RUN = {"curious/table-4": "ten trainings on the whole of MNIST and CIFAR-10 need a GPU"}
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 CPU = torch.device("cpu")
 
@@ -34,6 +37,9 @@ def test_the_papers_numbers_are_read_right():
     assert reported("curious/table-5", "ImageNet", "active", s=0.99, batch=100, neurons=1000) == 0.655
     assert reported("curious/table-6", "CIFAR-10", "precision", batch=20, neurons=3000) == 0.696
     assert reported("curious/table-9", "MNIST", "recall", s=0.7, batch=20, neurons=1000, averaged=5) == 0.19
+    assert reported("curious/table-4", "MNIST", "loss", epoch=0, batch=100, neurons=1000) == 0.526
+    assert reported("curious/table-4", "CIFAR-10", "recall", epoch=5, batch=100, neurons=1000) == 0.195
+    assert reported("curious/table-5-cnn", "CIFAR-10", "recall", s=0.95, batch=100, neurons=1000) == 0.54
 
 
 @pytest.mark.parametrize(
@@ -41,9 +47,14 @@ def test_the_papers_numbers_are_read_right():
     [
         ("curious/table-2", 42),
         ("curious/table-3", 24),
+        ("curious/table-4", 56),
         ("curious/table-5", 117),
+        ("curious/table-5-cnn", 15),
         ("curious/table-6", 144),
         ("curious/table-9", 36),
+        ("curious/figure-4", 0),
+        ("curious/detection", 0),
+        ("curious/section-10.2", 0),
     ],
 )
 def test_no_printed_number_is_missing_and_each_has_a_cell(study, count):
@@ -80,8 +91,11 @@ def test_a_stored_row_is_recomputed(study):
 def test_the_paper_profile_is_stored_whole_for_the_papers_data(study):
     study = studies.get(study)
     stored = {(cell_key(row["cell"]), row["seed"]) for row in Store(study, RESULTS).rows()}
-    for name in study.data["paper"]:
-        wanted = {(cell_key(cell), seed) for cell in study.cells(name) for seed in range(study.seeds["paper"])}
+    profile = "real" if study.id in STILL_TO_RUN else "paper"
+    for name in study.data[profile]:
+        cells = [cell_key(cell) for cell in study.cells(name) if not study.large(cell)]
+        wanted = set(itertools.product(cells, range(study.seeds[profile])))
+        assert wanted
         assert wanted <= stored, f"{study.id} on {name}: {len(wanted - stored)} rows are missing"
 
 
@@ -160,7 +174,8 @@ def test_data_of_ones_own_get_an_s_from_the_adversarys_own_count(tmp_path):
 
 @pytest.mark.parametrize("study", studies.STUDIES)
 def test_numbers_are_printed_with_three_digits(study):
-    assert {item.step for item in studies.get(study).reported} == {0.001}
+    study = studies.get(study)
+    assert {item.step for item in study.reported} == ({0.001} if study.reported else set())
 
 
 def table(metric, knob, values, **rest):
@@ -179,6 +194,53 @@ def both(active, passive):
         table("recall", "batch", passive, **curious_text.PASSIVE),
     )
     return Table([*trapped.rows, *honest.rows])
+
+
+def through(recall):
+    """Recall behind convolutions, beside 0.5 on flat pixels at the same s."""
+    flat = table("recall", "s", {0.9: 0.1, 0.95: 0.5}, **FULL)
+    return Table([*table("recall", "s", {0.95: recall}, **FULL, filters=[8]).rows, *flat.rows])
+
+
+def clipped(*recalls, batch=20):
+    """Recall at rising bounds on the gradient's norm without noise; 0.9 for the other sizes of a mini-batch."""
+    fixed = {"noise": 0.0, "sigma": 0.5, "adversary": "single_row"}
+    curves = [table("recall", "clip", {0.1: 0.9, 1.0: 0.9}, batch=size, **fixed) for size in {1, 20, 100} - {batch}]
+    curves.append(table("recall", "clip", dict(enumerate(recalls)), batch=batch, **fixed))
+    return Table([row for curve in curves for row in curve.rows])
+
+
+def many(*rows, **fixed):
+    """Rows of several metrics or settings each: (settings, metrics)."""
+    return Table(
+        [{"cell": {"data": "mnist", **fixed, **cell}, "seed": 0, "metrics": numbers} for cell, numbers in rows]
+    )
+
+
+def guessed(psnr, identified, **cell):
+    return cell, {"psnr": psnr, "psnr_blind": 8.0, "identified": identified, "identified_blind": 0.02}
+
+
+def flagged(true, false, detector="pinned_rows"):
+    """One detector's rates: of balanced traps, and of three kinds of honest models."""
+    honest = [({"received": kind}, {"false_positive_rate": false}) for kind in ("trained", "pruned", "sparse")]
+    return many(
+        ({"received": "balanced_trained"}, {"true_positive_rate": true}), *honest, detector=detector, tuned_on="initial"
+    )
+
+
+def compressed(pruned, sparse):
+    rates = (({"received": "pruned"}, pruned), ({"received": "sparse"}, sparse))
+    return many(
+        *((cell, {"false_positive_rate": rate}) for cell, rate in rates),
+        detector="kolmogorov_smirnov",
+        tuned_on="trained",
+    )
+
+
+def strategies(**found):
+    """strategy -> (accuracy, recall)."""
+    return many(*(({"strategy": way}, {"accuracy": a, "recall": r}) for way, (a, r) in found.items()))
 
 
 CLAIMS = {claim.text.split(" (")[0]: claim for study in studies.STUDIES.values() for claim in study.claims}
@@ -244,6 +306,60 @@ PASSIVE = table("recall", "init", {"gaussian:0.5": 0.2}, **FULL).rows
             "Averaging over more mini-batches lowers recall",
             table("recall", "averaged", {1: 0.9, 5: 0.5}, batch=20, reading="average"),
             table("recall", "averaged", {1: 0.5, 5: 0.9}, batch=20, reading="average"),
+        ),
+        ("Convolutions hand the image on unaltered", through(0.52), through(0.53)),
+        ("Clipping alone does not yield privacy", clipped(0.7, 0.705), clipped(0.7, 0.715, 0.7, batch=100)),
+        (
+            "Noise at the client prevents perfect extraction",
+            table("recall", "noise", {0.0: 0.9, 1e-4: 0.5, 1e-3: 0.0, 1.0: 0.0}, clip=1.0, batch=100),
+            table("recall", "noise", {0.0: 0.9, 1e-3: 0.0, 1e-2: 0.01}, clip=1.0, batch=100),
+        ),
+        (
+            "It takes a noise of more than 1 to stop the attack",
+            many(guessed(9, 0.05), noise=0.1, clip=1.0, sigma=0.5, adversary="combined"),
+            many(guessed(9, 0.03), noise=0.1, clip=1.0, sigma=0.5, adversary="combined"),
+        ),
+        (
+            "A noise of 1 after clipping at 1 leaves the adversary guessing",
+            many(guessed(8.9, 0.06), noise=1.0, clip=1.0),
+            many(guessed(9.1, 0.06), noise=1.0, clip=1.0),
+        ),
+        (
+            "Training alone leaves a surplus of negative weights",
+            many(
+                ({"received": "trained"}, {"false_positive_rate": 0.6}), detector="sign_imbalance", tuned_on="initial"
+            ),
+            many(
+                ({"received": "trained"}, {"false_positive_rate": 0.5}), detector="sign_imbalance", tuned_on="initial"
+            ),
+        ),
+        ("Compressed models raise false alarms", compressed(0.6, 0.9), compressed(0.9, 0.4)),
+        ("A user cannot detect hidden trap weights in one round", flagged(0.9, 0.1), flagged(0.51, 0.09)),
+        ("A user cannot detect hidden trap weights in one round", flagged(0.5, 0.0), flagged(1.0, 0.0)),
+        (
+            "Trap weights in every round leave little to no gain in accuracy",
+            strategies(every_round=(0.19, 0.9), honest=(0.9, 0)),
+            strategies(every_round=(0.21, 0.9), honest=(0.9, 0)),
+        ),
+        (
+            "Few rounds or few users still give a useful model, and images",
+            strategies(honest=(0.9, 0), first_rounds=(0.86, 0.2), few_users=(0.87, 0.11)),
+            strategies(honest=(0.9, 0), first_rounds=(0.86, 0.2), few_users=(0.84, 0.11)),
+        ),
+        (
+            "Recall increases over the training epochs",
+            table("recall", "epoch", {0: [0.1, 0.2], 30: [0.3, 0.41]}, optimiser="sgd"),
+            table("recall", "epoch", {0: [0.1, 0.2], 30: [0.3, 0.1]}, optimiser="sgd"),
+        ),
+        (
+            "Precision within a loose tolerance increases over the training epochs",
+            table("precision_loose", "epoch", {0: [0.1, 0.2], 30: [0.3, 0.41]}, optimiser="sgd"),
+            table("precision_loose", "epoch", {0: [0.3, 0.41], 30: [0.1, 0.2]}, optimiser="sgd"),
+        ),
+        (
+            "Uniform weights come to resemble a normal distribution",
+            table("weight_kurtosis", "epoch", {0: 1.8, 30: 2.5}, optimiser="sgd"),
+            table("weight_kurtosis", "epoch", {0: 3.0, 30: 2.3}, optimiser="sgd"),
         ),
     ],
 )

@@ -255,3 +255,48 @@ def test_a_run_returns_the_rows_of_its_grid_only(store):
 def test_other_processes_cannot_run_a_study_that_they_cannot_find(store):
     with pytest.raises(ValueError, match="use workers=1"):
         studies.run(store.study, workers=2, device="cpu", store=store, progress=False)
+
+
+@pytest.mark.parametrize(("profile", "wanted"), [("fast", [1, 3]), ("real", [1, 3]), ("paper", [1, 2, 3])])
+def test_large_cells_run_only_under_the_paper_profile(store, profile, wanted):
+    calls = []
+    made = study(
+        run=lambda cell, seed, device: calls.append(cell["s"]) or {"recall": 1.0}, large=lambda cell: cell["s"] == 2
+    )
+    options = {"seeds": 1, "device": "cpu", "store": Store(made, store.folder), "progress": False}
+    found = studies.run(made, profile=profile, **options)
+    assert sorted(calls) == sorted(row["cell"]["s"] for row in found) == wanted
+
+
+def test_no_cell_is_large_and_any_number_of_workers_will_do_unless_said():
+    made = study()
+    assert not any(made.large(cell) for cell in made.cells("mnist"))
+    assert made.workers is None
+
+
+@pytest.mark.parametrize(("most", "asked", "used"), [(None, 3, 3), (1, 3, None), (2, 3, 2), (5, 3, 3), (5, 1, None)])
+def test_a_study_says_how_many_cells_at_most_run_at_a_time(store, monkeypatch, most, asked, used):
+    """`used` None: here, in this process."""
+    processes = []
+
+    class Parallel:
+        def __init__(self, n_jobs, **options):
+            processes.append(n_jobs)
+
+        def __call__(self, calls):
+            return [function(*arguments) for function, arguments, _ in calls]
+
+    made = study(workers=most)
+    monkeypatch.setitem(registry.STUDIES, made.id, made)
+    monkeypatch.setattr(runner.joblib, "Parallel", Parallel)
+    options = {"seeds": 1, "device": "cpu", "store": Store(made, store.folder), "progress": False}
+    assert len(studies.run(made, workers=asked, **options)) == 3
+    assert processes == ([used] if used else [])
+
+
+def test_the_cap_comes_after_the_check_of_what_was_asked(store):
+    capped = study(workers=1)
+    options = {"seeds": 1, "device": "cpu", "store": Store(capped, store.folder), "progress": False}
+    with pytest.raises(ValueError, match="workers=0"):
+        studies.run(capped, workers=0, **options)
+    assert len(studies.run(capped, workers=4, **options)) == 3  # in this process, which need not find it
