@@ -89,6 +89,8 @@ def plant(
     dense = checks.layer(model, layer, nn.Linear)
     if not isinstance(dense, nn.Linear) or dense.bias is None:
         raise ValueError(f"layer={layer!r} has no bias, and the attack divides by the bias gradient; choose another")
+    if drawn is not None and hidden:
+        raise ValueError("hidden=True moves the layer's own weights, and drawn= brings others; give one of them")
     if drawn is None and not hidden:
         drawn = draw(dense.out_features, dense.in_features, sigma=sigma, seed=seed)
     if drawn is not None and drawn.minus.shape != dense.weight.shape:

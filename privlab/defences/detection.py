@@ -39,6 +39,8 @@ def pinned_rows(weight: Tensor) -> float:
     initialisations score about 0. Traps need the same sum in every row, and score near 1. Source: ours.
     """
     rows = _rows(weight)
+    if len(rows) < 2:
+        raise ValueError("weight has one row; row sums can be compared from two rows on")
     return float(1 - (rows.sum(1) / rows.norm(dim=1).clamp_min(1e-30)).std())
 
 
@@ -46,7 +48,8 @@ def paired_magnitudes(weight: Tensor) -> float:
     """The share of weights `(N, L)` with a partner of the other sign at one fixed ratio, in [0, 1].
 
     Algorithm 1 scales the same draws, so that sorted negative and positive magnitudes of a row differ by the factor
-    s throughout. Independent draws do not. Source: ours, read off Algorithm 1.
+    s throughout. Independent draws do not. (For an odd L one magnitude has no partner.)
+    Source: ours, read off Algorithm 1.
     """
     ordered = _rows(weight).sort(1).values
     half = ordered.shape[1] // 2

@@ -21,6 +21,8 @@ def telling_mask(model: nn.Sequential, images: Tensor, *, layer: str, share: flo
     checks.number("share", share, 0, 1)
     checks.layer(model, layer, nn.Linear)
     names = [name for name, _ in model.named_children()]
+    if layer not in names[1:]:
+        raise ValueError(f"layer={layer!r} has no layer of the model before it; choose one of {', '.join(names[1:])}")
     before, _ = cut(model, names[names.index(layer) - 1])
     per_example = torch.func.vmap(torch.func.jacrev(lambda image: before(image[None])[0]))
     inputs = before(images).detach()

@@ -49,8 +49,10 @@ def score(guesses: Tensor, images: Tensor, decoys: Tensor) -> ReconstructionScor
     guesses: `(K, C, H, W)`, images: `(B, C, H, W)`, decoys: `(D, C, H, W)`, other images of the same kind.
     An image is identified when it is the one that some guess resembles most among all images and decoys.
     Let the adversary make at most B guesses: then B random ones identify a share of about B / (B + D).
-    PSNR is that of the best guess for each image.
+    PSNR is that of the best guess for each image, at most 100; who makes no guess has guessed grey.
     """
+    if not len(guesses):
+        guesses = torch.full_like(images[:1], 0.5)
     found = identify(guesses, torch.cat([images, decoys]))
     hit = torch.isin(torch.arange(len(images), device=found.device), found)
     best = torch.stack([psnr(guesses, image.expand_as(guesses)).amax() for image in images])

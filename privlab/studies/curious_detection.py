@@ -180,7 +180,9 @@ def _training_looks_like_a_trap(table: Table) -> bool | None:
 def _compression_looks_like_a_trap(table: Table) -> bool | None:
     """The distribution test flags over half of the pruned and sparse models, whatever it was tuned on."""
     rates = [
-        table.mean("false_positive_rate", detector="kolmogorov_smirnov", received=kind) for kind in ("pruned", "sparse")
+        table.mean("false_positive_rate", detector="kolmogorov_smirnov", tuned_on=tuned_on, received=kind)
+        for tuned_on in ("initial", "trained")
+        for kind in ("pruned", "sparse")
     ]
     return None if any(map(math.isnan, rates)) else min(rates) > 0.5
 
@@ -196,6 +198,8 @@ def _cannot_be_told(table: Table) -> bool | None:
         asked = {"detector": detector, "tuned_on": tuned_on}
         hit = table.mean("true_positive_rate", received="balanced_trained", **asked)
         false = [table.mean("false_positive_rate", received=kind, **asked) for kind in ("trained", "pruned", "sparse")]
+        if any(map(math.isnan, (hit, *false))):
+            return None
         caught.append(hit > 0.5 and statistics.fmean(false) < 0.1)
     return not any(caught)
 

@@ -1,6 +1,7 @@
 """Section 10.2 of "When the curious abandon honesty" (Boenisch et al.): trap weights and a model that still learns."""
 
 import functools
+import math
 
 import torch
 from torch import nn
@@ -82,10 +83,10 @@ def _no_gain(table: Table) -> bool | None:
 
 def _useful(table: Table) -> bool | None:
     """Either strategy loses less than five points of accuracy and still steals a tenth of all images."""
-    if not table.rows:
-        return None
-    honest = table.mean("accuracy", strategy="honest")
     ways = ("first_rounds", "few_users")
+    honest = table.mean("accuracy", strategy="honest")
+    if any(math.isnan(table.mean("accuracy", strategy=way)) for way in ("honest", *ways)):
+        return None
     kept = all(table.mean("accuracy", strategy=way) > honest - 0.05 for way in ways)
     return kept and all(table.mean("recall", strategy=way) > 0.1 for way in ways)
 

@@ -126,7 +126,10 @@ def _rises_loosely(table: Table) -> bool | None:
 def _rises(table: Table, metric: str) -> bool | None:
     """By more than two standard errors from epoch 0 to 30 under SGD; a seed is the same network and batch."""
     last, first = (
-        {row["seed"]: row["metrics"][metric] for row in table.select(optimiser="sgd", epoch=epoch).rows}
+        {
+            row["seed"]: row["metrics"][metric]
+            for row in table.select(optimiser="sgd", examples=EXAMPLES, epoch=epoch).rows
+        }
         for epoch in (max(EPOCHS), 0)
     )
     gains = torch.tensor([last[seed] - first[seed] for seed in sorted(last.keys() & first.keys())])

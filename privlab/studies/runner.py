@@ -106,22 +106,24 @@ def _measured(
     # Processes on this machine write their rows themselves; a cluster's send them back.
     calls = [(study.id, group, device, origin, None if ray else store.folder) for group in groups]
     if ray:
-        return itertools.chain.from_iterable(_on_ray(ray, calls))
+        return itertools.chain.from_iterable(_on_ray(ray, calls, study.workers))
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
     return itertools.chain.from_iterable(parallel(joblib.delayed(_run_group)(*call) for call in calls))
 
 
-def _on_ray(address: str, calls: list[tuple]) -> Iterable[list[Row]]:
-    """The groups' rows, in the order in which a Ray cluster finishes them (`local` starts one here)."""
+def _on_ray(address: str, calls: list[tuple], most: int | None) -> Iterable[list[Row]]:
+    """The groups' rows as a Ray cluster finishes them, at most `most` at a time (`local` starts one here)."""
     try:
         import ray
     except ImportError:
         raise ImportError("--ray needs the package ray: python -m pip install 'privlab[cluster]'") from None
     ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
     remote = ray.remote(_run_group)
-    waiting = [remote.remote(*call) for call in calls]
+    left = iter(calls)
+    waiting = [remote.remote(*call) for call in itertools.islice(left, most)]
     while waiting:
         ready, waiting = ray.wait(waiting)
+        waiting += [remote.remote(*call) for call in itertools.islice(left, len(ready))]
         yield from ray.get(ready)
 
 

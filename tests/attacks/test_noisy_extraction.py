@@ -143,7 +143,8 @@ def test_a_groups_image_is_the_total_least_squares_solution_drawn_towards_grey()
         mine = (owner == number).nonzero().flatten()
         assert torch.equal(guess.rows[number], mine)
         line = np.linalg.svd(rows[mine].numpy())[2][0]
-        noise = std / np.linalg.norm(rows[mine, -1].numpy())
+        signal = np.square(rows[mine, -1].numpy()).sum() - len(mine) * std**2  # less what noise adds to it
+        noise = std / np.sqrt(signal)
         trust = (1 / 12) / (1 / 12 + noise**2)  # the Wiener filter for pixels uniform in [0, 1]
         expected = np.clip(0.5 + trust * (line[:-1] / line[-1] - 0.5), 0, 1)
         np.testing.assert_allclose(guess.images[number].numpy(), expected, atol=1e-9)
@@ -162,6 +163,18 @@ def test_an_adversary_told_of_enormous_noise_answers_grey(adversary):
     assert distances == sorted(distances, reverse=True)
     assert distances[0] == pytest.approx(0.5, abs=1e-6)
     assert distances[-1] < 1e-3
+
+
+@both
+@pytest.mark.parametrize("examples", [1, 20])
+def test_an_adversary_who_hears_noise_alone_says_nearly_grey(adversary, examples, seeded):
+    sent = Gradient(
+        {"fc1.weight": torch.randn(500, 784, generator=seeded), "fc1.bias": torch.randn(500, generator=seeded)},
+        examples,
+    )
+    guess = noisy_extraction.reconstruct(sent, std=1.0, shape=(784,), adversary=adversary)
+    assert all(len(rows) == 1 for rows in guess.rows)
+    assert (guess.images - 0.5).square().mean().sqrt() < 0.15
 
 
 def test_of_a_single_image_every_row_is_used(seeded):

@@ -240,3 +240,9 @@ def test_hidden_traps_steal_what_algorithm_1_steals_and_balanced_ones_with_half_
 def test_hiding_with_a_scaling_factor_out_of_range_is_refused(s):
     with pytest.raises(ValueError, match=r"s=.* out of range; give a number in \(0, 1\]"):
         trap_weights.hide(torch.rand(3, 4), s)
+
+
+def test_hidden_weights_and_a_draw_at_once_are_refused():
+    model = models.fully_connected((4,), 2, widths=(6,))
+    with pytest.raises(ValueError, match="give one of them"):
+        trap_weights.plant(model, 0.9, hidden=True, drawn=trap_weights.draw(6, 4))

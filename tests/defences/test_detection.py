@@ -193,6 +193,7 @@ SCORES = (
             r"weight is \(5,\); expected that of a dense layer, \(N, L\)",
         ),
         (lambda: detection.pinned_rows(torch.rand(0, 5)), r"weight is \(0, 5\)"),
+        (lambda: detection.pinned_rows(torch.rand(1, 5)), "one row"),
         (lambda: detection.kolmogorov_smirnov(torch.rand(3, 3), torch.rand(3)), r"weight is \(3,\)"),
         (lambda: detection.jump(torch.rand(2, 3), torch.rand(3, 2)), r"before is \(2, 3\) and after \(3, 2\); give"),
         (lambda: detection.loss_rise([1.0]), "losses has 1 rounds; give two or more"),

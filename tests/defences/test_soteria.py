@@ -151,3 +151,9 @@ def test_the_defence_follows_the_device_and_dtype_of_the_images(small):
 def test_bad_calls_are_refused(arguments, words, small):
     with pytest.raises(ValueError, match=words):
         soteria.gradient(dense(), *small, **arguments)
+
+
+def test_a_layer_with_nothing_before_it_is_refused():
+    bare = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="layer='0' has no layer of the model before it; choose one of 1"):
+        soteria.telling_mask(bare, torch.rand(2, 4), layer="0", share=0.5)

@@ -113,3 +113,10 @@ def test_images_of_different_sizes_are_refused():
         reconstruction.identify(torch.rand(2, 1, 4, 4), torch.rand(2, 1, 5, 5))
     with pytest.raises(ValueError, match="guesses are"):
         reconstruction.score(torch.rand(2, 1, 4, 4), torch.rand(2, 1, 5, 5), torch.rand(2, 1, 5, 5))
+
+
+def test_who_makes_no_guess_has_guessed_grey():
+    images, decoys = torch.rand(3, 1, 8, 8), torch.rand(5, 1, 8, 8)
+    nothing = reconstruction.score(torch.empty(0, 1, 8, 8), images, decoys)
+    assert nothing == reconstruction.score(torch.full((1, 1, 8, 8), 0.5), images, decoys)
+    assert nothing.identified == 0
