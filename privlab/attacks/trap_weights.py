@@ -103,12 +103,12 @@ def plant(
 
 
 def hide(weight: Tensor, s: float, *, balanced: bool = False) -> Tensor:
-    """Trap weights that look like `weight` `(N, L)`, an honest layer's: each row moved by one small constant.
+    """Trap weights that look like `weight` `(N, L)`, an honest layer's: the mean of each row is set anew.
 
     A row of Algorithm 1 does two things: its weights vary at random, and their sum is pinned just below zero. Any
-    honest row varies at random. Moving its mean to -(1 - s) / 2 E|N(0, 1)| = -0.4 (1 - s), in units of the row's
+    honest row varies at random. Setting its mean to -(1 - s) / 2 E|N(0, 1)| = -0.4 (1 - s), in units of the row's
     standard deviation, pins its sum where Algorithm 1 pins it. For s = 0.95 that is a fiftieth of a standard
-    deviation. With `balanced` every other row is moved up instead of down: it traps nothing, but the layer has no
+    deviation. With `balanced` every other row's mean has the other sign: it traps nothing, but the layer has no
     surplus of negative weights, and its rows no common sum. Raises ValueError for an s out of range.
     Source: ours; the paper leaves open how its weights could be hidden ("Curious", section 10.1).
     """

@@ -4,7 +4,7 @@ import functools
 
 from torch import Tensor
 
-from privlab import checks, data
+from privlab import checks, data, models
 from privlab.attacks import noisy_extraction, trap_weights
 from privlab.defences import clip, gaussian, noise_std
 from privlab.defences.perturbation import norm
@@ -29,7 +29,8 @@ def _client(name: str, seed: int) -> tuple[data.Dataset, federated.Gradient, int
     whole = data.load(name)
     gallery = whole.sample(min(GALLERY, len(whole)), seed)
     client = gallery[:BATCH]
-    model = trap_weights.plant(curious.network(name, NEURONS, "xavier_uniform", seed), curious.scale(name), seed=seed)
+    honest = models.fully_connected(client.shape, len(client.classes), widths=(NEURONS,), seed=seed)
+    model = trap_weights.plant(honest, curious.scale(name), seed=seed)
     sent = federated.gradient(model, client.images, client.labels)
     read = noisy_extraction.reconstruct(sent, std=0, shape=client.shape).images
     hits = extraction.match(read, client.images)

@@ -218,7 +218,7 @@ DETECTION = Study(
     claims=(
         Claim("Training alone leaves a surplus of negative weights", "section 10.1", _training_looks_like_a_trap),
         Claim("Compressed models raise false alarms", "section 10.1", _compression_looks_like_a_trap),
-        Claim("A user cannot detect hidden trap weights in one round", "section 10.1", _cannot_be_told),
+        Claim("A user cannot detect the adversarial weights (balanced, one round)", "section 10.1", _cannot_be_told),
     ),
     checksum=checksum,
 )

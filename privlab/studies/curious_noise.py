@@ -132,7 +132,7 @@ FIGURE_4 = Study(
     claims=(
         Claim("Clipping alone does not yield privacy", "section 9.1, figure 4a", _clipping_alone),
         Claim("Noise at the client prevents perfect extraction", "section 9.2, figure 4b", _noise_ends_exactness),
-        Claim("It takes a noise of more than 1 to stop the attack", "section 9.2", _over_one_is_needed),
+        Claim("An adequate noise is above 1 (a tenth leaves images recognisable)", "section 9.2", _over_one_is_needed),
         Claim("A noise of 1 after clipping at 1 leaves the adversary guessing", "section 9.2", _one_is_enough),
     ),
     checksum=checksum,

@@ -315,7 +315,7 @@ PASSIVE = table("recall", "init", {"gaussian:0.5": 0.2}, **FULL).rows
             table("recall", "noise", {0.0: 0.9, 1e-3: 0.0, 1e-2: 0.01}, clip=1.0, batch=100),
         ),
         (
-            "It takes a noise of more than 1 to stop the attack",
+            "An adequate noise is above 1",
             many(guessed(9, 0.05), noise=0.1, clip=1.0, sigma=0.5, adversary="combined"),
             many(guessed(9, 0.03), noise=0.1, clip=1.0, sigma=0.5, adversary="combined"),
         ),
@@ -334,8 +334,8 @@ PASSIVE = table("recall", "init", {"gaussian:0.5": 0.2}, **FULL).rows
             ),
         ),
         ("Compressed models raise false alarms", compressed(0.6, 0.9), compressed(0.9, 0.4)),
-        ("A user cannot detect hidden trap weights in one round", flagged(0.9, 0.1), flagged(0.51, 0.09)),
-        ("A user cannot detect hidden trap weights in one round", flagged(0.5, 0.0), flagged(1.0, 0.0)),
+        ("A user cannot detect the adversarial weights", flagged(0.9, 0.1), flagged(0.51, 0.09)),
+        ("A user cannot detect the adversarial weights", flagged(0.5, 0.0), flagged(1.0, 0.0)),
         (
             "Trap weights in every round leave little to no gain in accuracy",
             strategies(every_round=(0.19, 0.9), honest=(0.9, 0)),
