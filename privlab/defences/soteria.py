@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks
-from privlab.models import cut
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
 from privlab.sharing.federated import gradient as plain_gradient
 
@@ -23,7 +22,7 @@ def telling_mask(model: nn.Sequential, images: Tensor, *, layer: str, share: flo
     names = [name for name, _ in model.named_children()]
     if layer not in names[1:]:
         raise ValueError(f"layer={layer!r} has no layer of the model before it; choose one of {', '.join(names[1:])}")
-    before, _ = cut(model, names[names.index(layer) - 1])
+    before = model[: names.index(layer)]
     per_example = torch.func.vmap(torch.func.jacrev(lambda image: before(image[None])[0]))
     inputs = before(images).detach()
     sizes = torch.cat([per_example(part).flatten(2).norm(dim=2) for part in images.split(8)])  # (B, L)

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import itertools
 import json
 import re
 
@@ -216,8 +217,9 @@ def test_quality_falls_with_noise_and_at_a_noise_of_1_nothing_is_recognised():
     frames = [noise.blur(level, 1) for level in (0, 1e-4, 1e-3, 1e-1, 1)]
     for title in TITLES:
         qualities, counts = zip(*(seen(shown, title) for shown in frames), strict=True)
-        assert list(qualities) == sorted(qualities, reverse=True)
-        assert list(counts[:4]) == sorted(counts[:4], reverse=True)
+        # to within a decibel and an image, by which single draws of the noise differ
+        assert all(later <= sooner + 1 for sooner, later in itertools.pairwise(qualities))
+        assert all(later <= sooner + 1 for sooner, later in itertools.pairwise(counts[:4]))
         assert counts[-1] <= 2  # chance: 20 of 1000
     one, combined = (seen(frames[1], title) for title in TITLES)
     assert combined[0] > one[0] + 10
