@@ -53,16 +53,9 @@ class Training:
 
 
 @functools.lru_cache(maxsize=1)
-def _rows(name: str, optimiser: str, examples: int, seed: int, device: torch.device) -> dict[int, Metrics]:
-    """What a passive server reads at every printed epoch: one training for all cells of a seed."""
-    training = Training(name, optimiser, examples, seed, device)
-    found = {}
-    for epoch in range(max(EPOCHS) + 1):
-        measured = _measure(training, seed) if epoch in EPOCHS else None
-        loss = training.advance()
-        if measured:
-            found[epoch] = {"loss": loss, **measured}
-    return found
+def _training(name: str, optimiser: str, examples: int, seed: int, device: torch.device) -> Training:
+    """One training for all cells of a seed, which come in the order of their epochs."""
+    return Training(name, optimiser, examples, seed, device)
 
 
 def _measure(training: Training, seed: int) -> Metrics:
@@ -94,7 +87,14 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     So the printed rows read: the first has the extraction of untrained weights, and a loss no untrained
     network has. A stopped run trains again from the start of its seed.
     """
-    return _rows(cell["data"], cell["optimiser"], cell["examples"], seed, device)[cell["epoch"]]
+    which = cell["data"], cell["optimiser"], cell["examples"], seed, device
+    if _training(*which).epoch > cell["epoch"]:
+        _training.cache_clear()
+    training = _training(*which)
+    while training.epoch < cell["epoch"]:
+        training.advance()
+    measured = _measure(training, seed)
+    return {"loss": training.advance(), **measured}
 
 
 def _cells(name: str) -> list[Cell]:

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _own_caches():
     """Some tests make studies smaller; what they leave in a cache is not for others."""
-    cached = (curious_noise._clipped, curious_convolutional._transmitting, curious_detection.zoo, training._rows)
+    cached = (curious_noise._clipped, curious_convolutional._transmitting, curious_detection.zoo, training._training)
     for function in cached:
         function.cache_clear()
     yield
