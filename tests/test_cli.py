@@ -78,8 +78,8 @@ def test_data_list_shows_size_licence_and_what_is_here(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "nope"], "choose one of curious/table-2"),
-        (["compare", "nope"], "choose one of curious/table-2"),
+        (["run", "nope"], "curious/table-2, curious/table-3"),
+        (["compare", "nope"], "curious/table-2, curious/table-3"),
         (["run", FAST, "--workers", "0"], "workers=0"),
         (["run", FAST, "--device", "gpu"], "not known to torch"),
         (["run", FAST, "--data", "nowhere.npz"], "neither a file nor a known data set"),
