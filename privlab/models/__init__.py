@@ -4,6 +4,15 @@ from privlab.models.convolutional import vgg_inspired
 from privlab.models.cutting import cut
 from privlab.models.fully_connected import fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
+from privlab.models.lenet import lenet
 from privlab.models.text import embedding_classifier
 
-__all__ = ["INITIALISATIONS", "cut", "embedding_classifier", "fully_connected", "initialise", "vgg_inspired"]
+__all__ = [
+    "INITIALISATIONS",
+    "cut",
+    "embedding_classifier",
+    "fully_connected",
+    "initialise",
+    "lenet",
+    "vgg_inspired",
+]

@@ -5,19 +5,20 @@ from torch import nn
 
 from privlab import checks, runtime
 
-INITIALISATIONS = ("xavier_normal", "xavier_uniform", "gaussian:STD")
+INITIALISATIONS = ("xavier_normal", "xavier_uniform", "framework", "gaussian:STD", "uniform:WIDTH")
 
 
 def _parse(name: str) -> tuple[str, float]:
-    kind, _, std = name.partition(":")
-    if kind != "gaussian":
+    kind, _, size = name.partition(":")
+    if kind not in ("gaussian", "uniform"):
         checks.one_of("init", name, INITIALISATIONS)
         return kind, 0.0
+    meaning = "a standard deviation" if kind == "gaussian" else "a width"
     try:
-        value = float(std)
+        value = float(size)
     except ValueError:
-        raise ValueError(f"init={name!r} needs a standard deviation, as in gaussian:0.5") from None
-    checks.number("the standard deviation of init", value, 0, open_low=True)
+        raise ValueError(f"init={name!r} needs {meaning}, as in {kind}:0.5") from None
+    checks.number(f"init={name!r}: {meaning}", value, 0, open_low=True)
     return kind, value
 
 
@@ -25,12 +26,15 @@ def _parse(name: str) -> tuple[str, float]:
 def initialise(model: nn.Module, init: str = "xavier_uniform", seed: int | torch.Generator = 0) -> nn.Module:
     """Draw every weight of two or more dimensions anew, in place, and set every bias to zero; returns `model`.
 
-    init: `xavier_normal` or `xavier_uniform` (Glorot and Bengio 2010), or `gaussian:STD`.
-    Raises ValueError for any other name.
+    init: `xavier_normal` or `xavier_uniform` (Glorot and Bengio 2010), or `gaussian:STD`. Two draw the biases too:
+    `framework`, PyTorch's default, uniform within 1 / sqrt(inputs of a neuron), and `uniform:WIDTH`, every number
+    uniform within WIDTH, as the authors of DLG have it. Raises ValueError for any other name.
     Source: "Curious", Table 2. Zero biases are the default of its framework (TensorFlow 2.4).
     """
-    kind, std = _parse(init)
+    kind, size = _parse(init)
     random = runtime.generator(seed)
+    if kind in ("framework", "uniform"):
+        return _draw_all(model, size, random)
     for parameter in model.parameters():
         if parameter.dim() < 2:
             parameter.zero_()
@@ -41,6 +45,17 @@ def initialise(model: nn.Module, init: str = "xavier_uniform", seed: int | torch
         elif kind == "xavier_uniform":
             nn.init.xavier_uniform_(drawn, generator=random)
         else:
-            drawn.normal_(0, std, generator=random)
+            drawn.normal_(0, size, generator=random)
         parameter.copy_(drawn)
+    return model
+
+
+def _draw_all(model: nn.Module, width: float, random: torch.Generator) -> nn.Module:
+    """Weights and biases uniform within `width`; within what PyTorch takes for each layer where that is zero."""
+    for layer in model.modules():
+        weight = getattr(layer, "weight", None)
+        bound = width or (1 / weight[0].numel() ** 0.5 if weight is not None and weight.dim() > 1 else 0)
+        for parameter in layer.parameters(recurse=False):
+            drawn = torch.empty(parameter.shape, dtype=parameter.dtype)
+            parameter.copy_(drawn.uniform_(-bound, bound, generator=random))
     return model
