@@ -1,6 +1,13 @@
 """One file per attack family. Each attack carries its `ThreatModel`."""
 
-from privlab.attacks import gradient_extraction, noisy_extraction, text_extraction, transmission, trap_weights
+from privlab.attacks import (
+    gradient_extraction,
+    label_inference,
+    noisy_extraction,
+    text_extraction,
+    transmission,
+    trap_weights,
+)
 from privlab.attacks.threat import AXES, ThreatModel
 
 THREATS: tuple[ThreatModel, ...] = (
@@ -9,6 +16,7 @@ THREATS: tuple[ThreatModel, ...] = (
     transmission.THREAT,
     text_extraction.THREAT,
     noisy_extraction.THREAT,
+    label_inference.THREAT,
 )
 
 __all__ = [
@@ -16,6 +24,7 @@ __all__ = [
     "THREATS",
     "ThreatModel",
     "gradient_extraction",
+    "label_inference",
     "noisy_extraction",
     "text_extraction",
     "transmission",
