@@ -141,13 +141,15 @@ def _one_image(rows: Tensor, std: float) -> list[Tensor]:
 
 def _alone(rows: Tensor, groups: Sequence[Tensor], std: float, levels: int | None) -> list[Tensor]:
     """The rows that are in no group, one by one: those that can be an image first, then by strength."""
+    if not len(rows):
+        return []
     free = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     for group in groups:
         free[group] = False
     images, slack = rows[:, :-1] / rows[:, -1:], _SIGMAS * std / rows[:, -1:].abs() + 1e-4
     possible = ((images >= -slack) & (images <= 1 + slack)).all(1)
     strength = rows.square().sum(1)
-    order = (possible * strength.max() * 2 + strength).argsort(descending=True) if len(rows) else strength.long()
+    order = (possible * strength.max() * 2 + strength).argsort(descending=True)
     if levels is not None and std == 0:  # without noise the grid tells the images, each of which counts once
         order = torch.cat([order[exact := on_pixel_grid(images[order], levels)], order[~exact]])
         kept, _ = distinct(images[order].float())

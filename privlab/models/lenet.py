@@ -62,12 +62,12 @@ def lenet(
             layers[f"pool{number}"] = nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2)
         maps = count
     layers["flatten"] = nn.Flatten()
-    with torch.device("meta"):
-        inputs = nn.Sequential(layers).to("meta")(torch.empty(1, *shape)).shape[1]
+    with torch.no_grad():
+        inputs = nn.Sequential(layers)(torch.zeros(1, *shape)).shape[1]
     for number, width in enumerate(fc, start=1):
         layers[f"fc{number}"] = nn.utils.skip_init(nn.Linear, inputs, width)
         layers[f"{activation}{len(filters) + number}"] = ACTIVATIONS[activation]()
         inputs = width
     layers["output"] = nn.utils.skip_init(nn.Linear, inputs, classes)
-    network = nn.Sequential(layers).to_empty(device="cpu")
+    network = nn.Sequential(layers)
     return initialise(network, init, runtime.derive(seed, "initialise"))  # type: ignore[return-value]

@@ -123,7 +123,13 @@ def _tuned(name: str) -> float:
 
 def parse(dataset_name: str, variant: str) -> Cell | None:
     """The settings in a description like `trap s=0.7 B=100 N=1000 averaged=5`."""
-    names = {"B": ("batch", int), "N": ("neurons", int), "s": ("s", float), "averaged": ("averaged", int)}
+    names = {
+        "B": ("batch", int),
+        "N": ("neurons", int),
+        "s": ("s", float),
+        "averaged": ("averaged", int),
+        "epoch": ("epoch", int),
+    }
     found = dict(re.findall(r"(\w+)=(.+?)(?=\s\w+=|$)", variant))
     cell = {names[key][0]: names[key][1](value) for key, value in found.items() if key in names}
     if "init" in found:

@@ -91,7 +91,7 @@ def first(model: nn.Sequential) -> Tensor:
 
 def magnitude_pruned(weight: Tensor, share: float) -> Tensor:
     """The smallest `share` of the weights set to zero, as when a model is compressed."""
-    return weight.where(weight.abs() > weight.abs().flatten().quantile(share), 0) if share else weight
+    return weight.where(weight.abs() > weight.abs().flatten().quantile(share), 0)
 
 
 def sparse(weight: Tensor) -> Tensor:

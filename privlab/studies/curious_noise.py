@@ -52,7 +52,10 @@ def _clipped(name: str, s: float, batch: int, bound: float, sigma: float, seed: 
 
 @functools.lru_cache(maxsize=6)
 def _blind(name: str, batch: int, adversary: str, seed: int, device: torch.device):
-    """What the adversary scores with a gradient that holds noise alone; of which scale makes no difference."""
+    """What the adversary scores with a gradient that holds noise alone; of which scale makes no difference.
+
+    The noise is the very draw that `run` adds, so that what differs between the two is the gradient's doing.
+    """
     gallery = _gallery(name, seed).to(device)
     shape = (NEURONS, math.prod(gallery.shape))
     empty = {"fc1.weight": torch.zeros(shape, device=device), "fc1.bias": torch.zeros(NEURONS, device=device)}
@@ -92,8 +95,9 @@ def _clipping_alone(table: Table) -> bool | None:
 
 
 def _noise_ends_exactness(table: Table) -> bool | None:
+    """At the paper's spread of weights every noise of the grid, against both adversaries and in any mini-batch."""
     values = [
-        value for noise in NOISES if noise >= 1e-3 for value in table.values("recall", noise=noise, clip=1.0, batch=100)
+        value for noise in NOISES if noise for value in table.values("recall", noise=noise, clip=1.0, sigma=PLAIN)
     ]
     return max(values) == 0 if values else None
 

@@ -75,10 +75,9 @@ def _share(stolen: list[torch.Tensor], images: torch.Tensor) -> float:
 
 
 def _no_gain(table: Table) -> bool | None:
-    """Trapping everybody in every round leaves the model as it was sent out first: under twice the guessing rate."""
+    """Trapping everybody in every round leaves it at less than twice the guessing rate of ten classes."""
     found = table.values("accuracy", strategy="every_round")
-    classes = {"cifar10": 10, "mnist": 10, "digits": 10}
-    return max(found) < 2 / min(classes.values()) if found else None
+    return max(found) < 0.2 if found else None
 
 
 def _useful(table: Table) -> bool | None:

@@ -312,8 +312,8 @@ PASSIVE = table("recall", "init", {"gaussian:0.5": 0.2}, **FULL).rows
         ("Clipping alone does not yield privacy", clipped(0.7, 0.71), clipped(0.7, 0.72, 0.7, batch=100)),
         (
             "Noise at the client prevents perfect extraction",
-            table("recall", "noise", {0.0: 0.9, 1e-4: 0.5, 1e-3: 0.0, 1.0: 0.0}, clip=1.0, batch=100),
-            table("recall", "noise", {0.0: 0.9, 1e-3: 0.0, 1e-2: 0.01}, clip=1.0, batch=100),
+            table("recall", "noise", {0.0: 0.9, 1e-4: 0.0, 1e-3: 0.0, 1.0: 0.0}, clip=1.0, sigma=0.5),
+            table("recall", "noise", {0.0: 0.9, 1e-4: 0.01, 1e-2: 0.0}, clip=1.0, sigma=0.5),
         ),
         (
             "An adequate noise is above 1",
