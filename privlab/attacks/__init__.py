@@ -1,13 +1,16 @@
 """One file per attack family. Each attack carries its `ThreatModel`."""
 
 from privlab.attacks import (
+    deep_leakage,
     gradient_extraction,
+    inverting_gradients,
     label_inference,
     noisy_extraction,
     text_extraction,
     transmission,
     trap_weights,
 )
+from privlab.attacks._matching import LocalTraining, Reconstruction
 from privlab.attacks.threat import AXES, ThreatModel
 
 THREATS: tuple[ThreatModel, ...] = (
@@ -17,13 +20,19 @@ THREATS: tuple[ThreatModel, ...] = (
     text_extraction.THREAT,
     noisy_extraction.THREAT,
     label_inference.THREAT,
+    deep_leakage.THREAT,
+    inverting_gradients.THREAT,
 )
 
 __all__ = [
     "AXES",
     "THREATS",
+    "LocalTraining",
+    "Reconstruction",
     "ThreatModel",
+    "deep_leakage",
     "gradient_extraction",
+    "inverting_gradients",
     "label_inference",
     "noisy_extraction",
     "text_extraction",

@@ -3,10 +3,12 @@
 Source: Zhao et al. 2020, "iDLG: Improved deep leakage from gradients"; for batches, the same equation summed up.
 """
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
-from privlab import checks
+import torch
+from torch import Tensor, nn
+
+from privlab import checks, runtime
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient
 
@@ -62,3 +64,25 @@ def label_counts(gradient: Gradient, probabilities: Tensor, layer: str = "output
         else:
             counts[torch.where(counts > 0, gap, torch.inf).argmin()] -= 1
     return counts
+
+
+def labels(
+    model: nn.Module, gradients: Sequence[Gradient], *, shape: Sequence[int], layer: str = "output", seed: int = 0
+) -> Tensor:
+    """The labels of each victim's mini-batch, `(V, B)`, in rising order: by sign for one image, else by counting.
+
+    shape: of one image. For batches the adversary does not know what the model predicts for the private images, and
+    takes its mean prediction for images of uniform noise instead: good while the model is untrained.
+    """
+    device = gradients[0].layer(layer)[1].device
+    noise = torch.rand(64, *shape, generator=runtime.generator(runtime.derive(seed, "noise"))).to(device)
+    with torch.no_grad():
+        expected = model(noise).softmax(1).mean(0)
+    found = []
+    for each in gradients:
+        if each.examples == 1:
+            found.append(torch.tensor([single(each, layer)], device=device))
+        else:
+            counts = label_counts(each, expected, layer)
+            found.append(torch.arange(len(counts), device=device).repeat_interleave(counts))
+    return torch.stack(found)

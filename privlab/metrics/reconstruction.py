@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 
@@ -20,6 +23,42 @@ def psnr(guesses: Tensor, images: Tensor) -> Tensor:
     guesses, images: `(*, C, H, W)`; returns `(*,)`, infinite where they are equal.
     """
     return -10 * (guesses - images).square().flatten(-3).mean(-1).log10()
+
+
+def mse(guesses: Tensor, images: Tensor) -> Tensor:
+    """Mean squared error of each guess against its image, for pixels in [0, 1]: `(*, C, H, W)` -> `(*,)`.
+
+    Times 255 squared it is the figure of papers that count pixels from 0 to 255, such as "Zen".
+    """
+    return (guesses - images).square().flatten(-3).mean(-1)
+
+
+def ssim(guesses: Tensor, images: Tensor) -> Tensor:
+    """Structural similarity of each guess to its image, for pixels in [0, 1]: `(*, C, H, W)` -> `(*,)` on the CPU.
+
+    scikit-image's, with its window of 7 x 7. Raises ValueError for images smaller than that.
+    """
+    if min(images.shape[-2:]) < 7:
+        raise ValueError(f"images are {tuple(images.shape)}; SSIM looks through a window of 7 x 7 pixels")
+    pairs = zip(_flat_images(guesses), _flat_images(images.expand_as(guesses)), strict=True)
+    found = [structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs]
+    return torch.tensor(found, dtype=torch.float32).view(guesses.shape[:-3])
+
+
+def _flat_images(images: Tensor) -> np.ndarray:
+    return images.detach().cpu().float().reshape(-1, *images.shape[-3:]).numpy()
+
+
+def match(guesses: Tensor, images: Tensor) -> Tensor:
+    """Which guess to hold against which image, so that the squared errors together are least: `(B,)`, guess of each.
+
+    guesses, images: `(B, C, H, W)`. The order of a mini-batch is not in its gradient, and an attack that returns it in
+    another order has lost nothing. The Hungarian method (`scipy.optimize.linear_sum_assignment`).
+    """
+    if guesses.shape != images.shape:
+        raise ValueError(f"guesses are {tuple(guesses.shape)} and images {tuple(images.shape)}; give as many of each")
+    errors = (images.flatten(1)[:, None] - guesses.flatten(1)).square().sum(2)
+    return torch.as_tensor(linear_sum_assignment(errors.cpu().numpy())[1], device=guesses.device)
 
 
 def identify(guesses: Tensor, gallery: Tensor) -> Tensor:

@@ -1,18 +1,22 @@
 """The papers' networks, every layer with a name, and the place to cut them."""
 
+from privlab.models.alexnet import alexnet
 from privlab.models.convolutional import vgg_inspired
 from privlab.models.cutting import cut
 from privlab.models.fully_connected import fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
 from privlab.models.lenet import lenet
+from privlab.models.resnet import resnet18
 from privlab.models.text import embedding_classifier
 
 __all__ = [
     "INITIALISATIONS",
+    "alexnet",
     "cut",
     "embedding_classifier",
     "fully_connected",
     "initialise",
     "lenet",
+    "resnet18",
     "vgg_inspired",
 ]

@@ -59,3 +59,13 @@ def _draw_all(model: nn.Module, width: float, random: torch.Generator) -> nn.Mod
             drawn = torch.empty(parameter.shape, dtype=parameter.dtype)
             parameter.copy_(drawn.uniform_(-bound, bound, generator=random))
     return model
+
+
+@torch.no_grad()
+def draw_like_pytorch(model: nn.Module, seed: int | torch.Generator = 0) -> nn.Module:
+    """Every convolution and dense layer drawn anew as PyTorch does by default, in place; norms stay at 1 and 0."""
+    random = runtime.generator(seed)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            _draw_all(layer, 0, random)
+    return model

@@ -157,6 +157,16 @@ def local_update(
     return {name: (value - before[name]).detach() for name, value in local.named_parameters()}
 
 
+def update_as_gradient(update: Mapping[str, Tensor], examples: int, *, lr: float, steps: int) -> Gradient:
+    """A client's update after `steps` of SGD, as the mean gradient along its way: -update / (lr x steps).
+
+    What a server that wants to read an update makes of it first. examples: how many images the client has.
+    """
+    checks.number("lr", lr, 0, open_low=True)
+    checks.whole("steps", steps)
+    return Gradient({name: -value / (lr * steps) for name, value in update.items()}, examples)
+
+
 def fed_avg(
     model: Model,
     clients: Sequence[Client],

@@ -1,0 +1,168 @@
+"""Inverting gradients: match the direction of a gradient, and prefer smooth images.
+
+Source: Geiping et al. 2020, "Inverting gradients", section 4 and eq. 4; the talk "Adversarial interference", the
+equation of gradient-based model inversion; "Zen", section 6; "Curious", section 8.5.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from privlab import checks, runtime
+from privlab.attacks._matching import (
+    LocalTraining,
+    Matcher,
+    Reconstruction,
+    cosine,
+    known_labels,
+    number_of_classes,
+)
+from privlab.attacks.threat import ThreatModel
+from privlab.sharing.federated import Gradient
+
+THREAT = ThreatModel(
+    attack="Inverting gradients",
+    time="train",
+    position="server",
+    access="white-box",
+    security="honest-but-curious",
+    reads="gradient, update",
+    capability="Sees the gradient or update of one client, and knows or infers its labels; knows the model, its loss, "
+    "how the client trained and that images are smooth.",
+    source="Zen, section 6",
+)
+DECAY_AT = (3 / 8, 5 / 8, 7 / 8)  # of the iterations: there the step shrinks to a tenth
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Adam's own defaults
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring pixels, down plus across: `(*, C, H, W)` -> `(*,)`.
+
+    Raises ValueError for fewer than three dimensions or a side of one pixel.
+    Source: Rudin et al. 1992, as in Geiping et al. 2020 (a mean keeps its weight whatever the size of the image).
+    """
+    if images.dim() < 3 or min(images.shape[-2:]) < 2:
+        raise ValueError(f"images are {tuple(images.shape)}; expected (*, C, H, W) with sides of two pixels or more")
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(-3).mean(-1)
+    across = (images[..., 1:] - images[..., :-1]).abs().flatten(-3).mean(-1)
+    return down + across
+
+
+def reconstruct(
+    model: nn.Module,
+    gradients: Gradient | Sequence[Gradient],
+    labels: Tensor,
+    *,
+    shape: Sequence[int],
+    alpha: float | Tensor = 1e-2,
+    restarts: int = 1,
+    iterations: int = 1000,
+    lr: float = 0.1,
+    local: LocalTraining | None = None,
+    start: Tensor | None = None,
+    decode: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
+    watch: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> Reconstruction:
+    """The images behind each of V victims' gradients: cosine distance + alpha * total variation, by Adam on signs.
+
+    labels: `(V, B)`, known or inferred (`label_inference`). shape: of one image. alpha: one weight of the total
+    variation for all, or one a victim `(V,)`. local: how the clients trained, where `gradients` are updates
+    (`federated.update_as_gradient`). Images stay within [0, 1] after every step, whose length `lr` falls to a tenth at
+    3/8, 5/8 and 7/8 of the iterations.
+
+    A prior can enter in two places. start: `(*shape)`, an image to begin at instead of one drawn uniformly.
+    decode: a differentiable map from codes `(T, *code)` to images; then `start` is the first code, and it is the code
+    that is optimised, without the box.
+
+    Each trial ends with the image whose own loss was lowest, so that one that is no longer finite keeps that. Trials
+    do not influence one another but for rounding. Raises ValueError for a shape, labels or alpha that do not fit.
+    """
+    gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
+    for name, value in (("restarts", restarts), ("iterations", iterations)):
+        checks.whole(name, value)
+    checks.number("lr", lr, 0, open_low=True)
+    if decode is not None and start is None:
+        raise ValueError("decode= needs start=, the code to begin with; give that of an average image, as zeros")
+    matcher = Matcher(model, gradients, cosine, local)
+    victims, size, device = len(gradients), matcher.examples, matcher.device
+    targets = known_labels(labels, (victims, size), number_of_classes(model, shape, device)).to(device)
+    victim = torch.arange(victims, device=device).repeat_interleave(restarts)
+    weight = _weights(alpha, victims, device)[victim]
+
+    def images_of(points: Tensor) -> Tensor:
+        return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
+
+    def function(points: Tensor) -> tuple[Tensor, Tensor]:
+        points = points.detach().requires_grad_()
+        images = images_of(points)
+        values = matcher(images, targets[victim], victim) + weight * total_variation(images).mean(1)
+        return values.detach(), torch.autograd.grad(values.sum(), points)[0]
+
+    def show(iteration: int, points: Tensor, losses: Tensor) -> None:
+        if watch:
+            watch(iteration, images_of(points).detach().view(form), losses.view(form[:2]))
+
+    form = (victims, restarts, size, *shape)
+    points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device)
+    best, loss = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show)
+    guessed = targets.argmax(2)[:, None].expand(-1, restarts, -1)
+    never = torch.full((victims, restarts), torch.nan, device=device)
+    return Reconstruction(images_of(best).detach().clamp(0, 1).view(form), guessed, loss.view(form[:2]), never)
+
+
+def _weights(alpha: float | Tensor, victims: int, device: torch.device) -> Tensor:
+    given = torch.as_tensor(alpha, dtype=torch.float32, device=device)
+    if given.dim() > 1 or (given.dim() == 1 and len(given) != victims):
+        raise ValueError(f"alpha is {tuple(given.shape)}; give one number, or one for each of {victims} gradients")
+    checks.number("alpha", float(given.min()), 0)
+    return given.expand(victims)
+
+
+def _starts(
+    victims: int, restarts: int, shape: tuple[int, ...], start: Tensor | None, coded: bool, seed: int
+) -> Tensor:
+    """Where each trial begins, from a seed of its own: uniform, or around the prior where there are several."""
+    drawn = []
+    for trial in range(victims * restarts):
+        random = runtime.generator(runtime.derive(seed, "start", *divmod(trial, restarts)))
+        if start is None:
+            drawn.append(torch.rand(shape, generator=random))
+            continue
+        around = start.detach().cpu().float().expand(shape[0], *start.shape)
+        spread = (1.0 if coded else 0.1) * (trial % restarts > 0)  # the first restart begins at the prior itself
+        moved = around + spread * torch.randn(around.shape, generator=random)
+        drawn.append(moved if coded else moved.clamp(0, 1))
+    return torch.stack(drawn)
+
+
+def _signed_adam(
+    function: Callable[[Tensor], tuple[Tensor, Tensor]],
+    points: Tensor,
+    iterations: int,
+    lr: float,
+    *,
+    box: bool,
+    watch: Callable[[int, Tensor, Tensor], None],
+) -> tuple[Tensor, Tensor]:
+    """Adam on the signs of the gradient, each trial by itself; its best point and loss, `(T, ...)` and `(T,)`."""
+    first, second = torch.zeros_like(points), torch.zeros_like(points)
+    best, lowest = points.clone(), torch.full((len(points),), torch.inf, device=points.device)
+    for iteration in range(iterations + 1):
+        values, slopes = function(points)
+        better = values < lowest  # False for NaN: such a trial keeps what it had
+        best[better], lowest[better] = points[better], values[better]
+        watch(iteration, best, lowest)
+        if iteration == iterations:
+            break
+        sign = slopes.nan_to_num(0).sign()
+        first = _BETAS[0] * first + (1 - _BETAS[0]) * sign
+        second = _BETAS[1] * second + (1 - _BETAS[1]) * sign.square()
+        step = lr * 0.1 ** sum(iteration >= part * iterations for part in DECAY_AT)
+        mean = first / (1 - _BETAS[0] ** (iteration + 1))
+        scale = (second / (1 - _BETAS[1] ** (iteration + 1))).sqrt() + _EPSILON
+        points = points - step * mean / scale
+        if box:
+            points = points.clamp(0, 1)
+    return best, lowest
