@@ -9,6 +9,7 @@ from privlab.studies import (
     curious_rounds,
     curious_text,
     curious_training,
+    zen_gradients,
 )
 from privlab.studies.study import Study
 
@@ -20,6 +21,7 @@ _PAPERS = (
     curious_noise,
     curious_detection,
     curious_rounds,
+    zen_gradients,
 )
 STUDIES: dict[str, Study] = {
     study.id: study for study in sorted((s for part in _PAPERS for s in part.STUDIES), key=lambda study: study.id)

@@ -22,6 +22,7 @@ PAPER_DATA = {
     "photos": ("ImageNet", False),
     "imdb": ("IMDB", True),
     "manual": ("IMDB", False),
+    "pneumoniamnist": ("PneumoniaMNIST", True),
 }
 
 
@@ -111,12 +112,13 @@ class Study:
 
 
 def read_reported(
-    paper: str, table: str, cell: Callable[[str, str], Cell | None], *, step: float
+    paper: str, table: str, cell: Callable[[str, str], Cell | None], *, step: float, with_model: bool = False
 ) -> tuple[Reported, ...]:
     """The printed numbers of one table, from the paper's CSV file in this package.
 
     `cell(dataset, variant)` turns the file's description of a cell into its settings (None: leave it out).
-    `step` is one unit of the last digit that the table prints (the file does not keep trailing zeros).
+    `step` is one unit of the last digit that the table prints (the file does not keep trailing zeros). `with_model`
+    adds the file's model to the cell, in small letters.
     """
     text = resources.files("privlab.studies").joinpath(f"reported/{paper}.csv").read_text()
     found = []
@@ -124,6 +126,8 @@ def read_reported(
         if row["table"] != table or not row["value"]:
             continue
         settings = cell(row["dataset"], row["variant"])
+        if settings is not None and with_model:
+            settings = {**settings, "model": row["model"].lower()}
         if settings is not None:
             found.append(Reported(row["dataset"], settings, row["metric"], float(row["value"]), step))
     return tuple(found)
