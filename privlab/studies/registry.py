@@ -9,6 +9,7 @@ from privlab.studies import (
     curious_rounds,
     curious_text,
     curious_training,
+    zen_adaptations,
     zen_gradients,
 )
 from privlab.studies.study import Study
@@ -21,6 +22,7 @@ _PAPERS = (
     curious_noise,
     curious_detection,
     curious_rounds,
+    zen_adaptations,
     zen_gradients,
 )
 STUDIES: dict[str, Study] = {
