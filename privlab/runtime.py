@@ -1,7 +1,9 @@
 """Where and how to compute: device, seeds, profile."""
 
 import os
+import time
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -58,3 +60,12 @@ def profile(name: str | None = None) -> str:
     chosen = name or os.environ.get("PRIVLAB_PROFILE") or "fast"
     checks.one_of("profile", chosen, PROFILES)
     return chosen
+
+
+def stopwatch() -> Callable[[], float]:
+    """Begin to count; call what it returns for the seconds of this process's CPU time since then.
+
+    CPU time, since a machine's other work does not lengthen it. A GPU that is still computing is not waited for.
+    """
+    start = time.process_time()
+    return lambda: time.process_time() - start

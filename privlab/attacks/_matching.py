@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from privlab import checks
+from privlab.attacks import _dense
 from privlab.sharing.federated import Gradient
 
 Objective = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
@@ -106,12 +107,14 @@ class Matcher:
         self.sent = {name: torch.stack([g[name].detach() for g in gradients]) for name in gradients[0]}
         self.victims = len(gradients)
         self._model = _without_running_statistics(model)
+        self._model.requires_grad_(False)
         self._weights = {name: value.detach() for name, value in self._model.named_parameters()}
         self._chunk = max(1, _MOST // sum(value.numel() for value in self._weights.values()))
         self._step = grad(self._loss)
         self._local = local
         self._compare = objective
         self._batched = vmap(self._trial)
+        self._dense = objective is cosine and local is None and self.examples == 1 and _dense.is_dense(model)
 
     @property
     def device(self) -> torch.device:
@@ -139,6 +142,14 @@ class Matcher:
 
     def __call__(self, images: Tensor, labels: Tensor, victim: Tensor) -> Tensor:
         """The objective of each trial, `(T,)`: images `(T, B, C, H, W)`, labels `(T, B, K)`, victim `(T,)`."""
+        if self._dense:
+            values = images.new_zeros(len(images))
+            for v in victim.unique().tolist():
+                mine = (victim == v).nonzero().flatten()
+                sent = {name: value[v] for name, value in self.sent.items()}
+                model: nn.Sequential = self._model  # type: ignore[assignment]
+                values = values.index_put((mine,), _dense.cosine_distance(model, images[mine], labels[mine], sent))
+            return values
         parts = zip(*(part.split(self._chunk) for part in (images, labels, victim)), strict=True)
         return torch.cat([self._batched(x, y, {k: v[of] for k, v in self.sent.items()}) for x, y, of in parts])
 

@@ -6,10 +6,12 @@ from privlab.studies import (
     curious_convolutional,
     curious_detection,
     curious_noise,
+    curious_optimisation,
     curious_rounds,
     curious_text,
     curious_training,
     zen_adaptations,
+    zen_case_study,
     zen_gradients,
 )
 from privlab.studies.study import Study
@@ -20,9 +22,11 @@ _PAPERS = (
     curious_text,
     curious_training,
     curious_noise,
+    curious_optimisation,
     curious_detection,
     curious_rounds,
     zen_adaptations,
+    zen_case_study,
     zen_gradients,
 )
 STUDIES: dict[str, Study] = {

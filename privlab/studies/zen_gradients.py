@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,15 +67,14 @@ def attack(
     That two beginnings end at one image tells the adversary that it is the right one, without the truth.
     images: `(V, B, C, H, W)`; labels: `(V, B)`.
     """
-    shape, start = images.shape[2:], time.process_time()
+    shape, timer = images.shape[2:], runtime.stopwatch()
     first, zero = _watched(model, gradients, shape, FIRST, seed)
     open_ = [v for v in range(len(gradients)) if not _agree(first.images[v])]
     found = first
     if open_:
         more, later = _watched(model, [gradients[v] for v in open_], shape, MORE, runtime.derive(seed, "more"))
         found, zero = _joined(first, more, open_), _filled(zero, later, open_)
-    seconds = time.process_time() - start
-    return Attacked(images, labels, found, gradients, zero, seconds)
+    return Attacked(images, labels, found, gradients, zero, timer())
 
 
 def _watched(
