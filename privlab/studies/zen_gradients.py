@@ -25,7 +25,7 @@ METRICS = (
     *("success_rate", "success_single", "iterations", "seconds", "gradient_mse"),
     *("mse", "psnr", "ssim", "label_accuracy"),
 )
-SEEDS = {"fast": 1, "real": 2, "paper": 2}
+SEEDS = {"fast": 1, "real": 1, "paper": 2}
 DATA = {"fast": ("digits",), "real": ("mnist", "cifar10"), "paper": ("mnist", "cifar10")}
 NAMES = {
     "iterations_to_zero_mse": ("iterations", 1.0),
@@ -207,7 +207,7 @@ def _table_1(name: str) -> list[Cell]:
     own = [{**base, "activation": a, "init": "uniform:0.5"} for a in ("sigmoid", "relu")]
     read = [{**base, **way, "conv": 64} for way in (READING, AS_WRITTEN)]
     deep = {"data": name, "model": "alexnet", "batch": 1, "width": 0.125}
-    ways = [READING, AS_WRITTEN, {**AS_WRITTEN, "init": "uniform:0.5"}]
+    ways = [READING, AS_WRITTEN]
     return [*grid, *own, *read, *({**deep, **way} for way in ways), {**deep, **AS_WRITTEN, "width": 1.0}]
 
 
@@ -256,9 +256,13 @@ def _widths(table: Table, knob: str, fails: Sequence[int], works: Sequence[int],
 
 
 def _wide(cell: Cell) -> bool:
-    return cell.get("width") == 1.0 or cell.get("conv", 0) > 128
+    """What takes a CPU hours: AlexNet whole, or in colour and with ReLU, which never stops; many filters."""
+    if cell["model"] == "alexnet":
+        return cell["width"] == 1.0 or (cell["data"] == "cifar10" and cell["activation"] == "relu")
+    return cell["conv"] > (64 if cell["activation"] == "relu" else 128)
 
 
+COLOUR = {"fast": ("digits",), "real": ("cifar10",), "paper": ("cifar10",)}
 COMMON = {"run": run, "version": 1, "data": DATA, "seeds": SEEDS, "metrics": METRICS, "checksum": checksum}
 TABLE_1 = Study(
     id="zen/table-1",
@@ -275,15 +279,12 @@ TABLE_1 = Study(
     large=_wide,
     **COMMON,  # type: ignore[arg-type]
 )
-COLOUR = {"fast": ("digits",), "real": ("cifar10",), "paper": ("cifar10",)}
 TABLE_2 = Study(
     id="zen/table-2",
     title="Deep leakage and the number of filters",
     source="Zen, Table 2",
     cells=lambda name: [
-        {"data": name, **BASE, "conv": conv, "init": init}
-        for init in ("framework", "uniform:0.5")
-        for conv in (4, 16, 64, 128, 256)
+        {"data": name, **BASE, **way, "conv": conv} for way in (READING, AS_WRITTEN) for conv in (4, 16, 64, 128, 256)
     ],
     knob="conv",
     reported=_reported("2"),
@@ -291,12 +292,12 @@ TABLE_2 = Study(
         Claim(
             "Too few filters and too many are not inverted (16 and 256; 64 and 128 are)",
             "section 5.1, Table 2",
-            functools.partial(_widths, knob="conv", fails=(16, 256), works=(64, 128), init="framework"),
+            functools.partial(_widths, knob="conv", fails=(16, 256), works=(64, 128), **AS_WRITTEN),
         ),
         Claim(
             "More filters improve the attack up to 64",
             "section 5.1",
-            lambda table: hinders(table, "conv", [4], [64], init="framework"),
+            lambda table: hinders(table, "conv", [4], [64], **READING),
         ),
     ),
     large=_wide,
@@ -306,11 +307,7 @@ TABLE_3 = Study(
     id="zen/table-3",
     title="Deep leakage and the width of the dense layer",
     source="Zen, Table 3",
-    cells=lambda name: [
-        {"data": name, **BASE, "activation": activation, "fc": fc}
-        for activation in ("sigmoid", "tanh")
-        for fc in (16, 64, 128, 256)
-    ],
+    cells=lambda name: [{"data": name, **BASE, "activation": "tanh", "fc": fc} for fc in (16, 64, 128, 256)],
     knob="fc",
     reported=_reported("3"),
     claims=(
