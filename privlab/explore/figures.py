@@ -67,8 +67,11 @@ def gallery(images: Tensor, stolen: Sequence[bool] | Tensor, size: tuple[int, in
     return buffer.getvalue()
 
 
-def labelled(images: Mapping[str, Tensor], size: tuple[int, int]) -> bytes:
-    """A few images `(C, H, W)` side by side, each under its title, as one WebP picture of width and height `size`."""
+def labelled(images: Mapping[str, Tensor], size: tuple[int, int], *, lossless: bool = False) -> bytes:
+    """A few images `(C, H, W)` side by side, each under its title, as one WebP picture of width and height `size`.
+
+    lossless: smaller, and sharper, for images of few grey levels with noise in them.
+    """
     canvas = Image.new("RGB", size, BACKGROUND)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=14)
     side = min(size[0] // len(images), size[1] - 26) - 8
@@ -78,7 +81,7 @@ def labelled(images: Mapping[str, Tensor], size: tuple[int, int]) -> bytes:
         canvas.paste(Image.fromarray(_array(image)).resize((side, side), Image.Resampling.NEAREST), (left, 26))
         draw.text((left + side / 2, 13), title, anchor="mm", font=font, fill=(235, 235, 235))
     buffer = io.BytesIO()
-    canvas.save(buffer, "WEBP", quality=50, method=6)
+    canvas.save(buffer, "WEBP", quality=100 if lossless else 50, method=6, lossless=lossless)
     return buffer.getvalue()
 
 
