@@ -82,7 +82,7 @@ def _guesses(
 
 
 def _reported() -> tuple[Reported, ...]:
-    """As low as 1e-4 and 1e-3 within 10^4 iterations on MNIST; 63 minutes for 32 restarts on CIFAR-10."""
+    """Errors as low as 1e-4 and 1e-3 on MNIST, within 10^4 iterations; 63 minutes for 32 restarts on CIFAR-10."""
 
     def cell(_dataset: str, variant: str) -> Cell:
         model = "lenet" if "LeNet" in variant else "fc"

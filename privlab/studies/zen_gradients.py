@@ -16,6 +16,7 @@ from privlab.studies.curious import checksum, dataset
 from privlab.studies.study import Cell, Claim, Metrics, Reported, Study, Table, read_reported
 
 VICTIMS, FIRST, MORE = 8, 4, 12  # victims a seed; restarts at once, and more where those do not agree
+MOST_IMAGES = 4  # for which there is a second wave of restarts
 ITERATIONS = {1: 1000, 3: 2000}  # by the number of channels: 50 and 100 of the steps that DLG counts
 INNER = 20  # iterations in one step of `torch.optim.LBFGS`, which is what DLG counts
 SUCCESS = 30.0  # dB
@@ -72,12 +73,14 @@ def attack(
 ) -> Attacked:
     """DLG with four restarts, and twelve more for the victims of whom no two of the four show the same image.
 
-    That two beginnings end at one image tells the adversary that it is the right one, without the truth.
+    That two beginnings end at one image tells the adversary that it is the right one, without the truth. Mini-batches
+    of more than four images, whose iterations cost as many times more, have the four restarts only.
     images: `(V, B, C, H, W)`; labels: `(V, B)`.
     """
     shape, timer = images.shape[2:], runtime.stopwatch()
     first, zero = _watched(model, gradients, shape, FIRST, seed)
-    open_ = [v for v in range(len(gradients)) if not _agree(first.images[v])]
+    few = images.shape[1] <= MOST_IMAGES
+    open_ = [v for v in range(len(gradients)) if few and not _agree(first.images[v])]
     found = first
     if open_:
         more, later = _watched(model, [gradients[v] for v in open_], shape, MORE, runtime.derive(seed, "more"))
