@@ -79,6 +79,7 @@ def browser(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Speed, as ratios of two ways of doing the same in one run."""
     run(session, "python", "benchmarks/extraction.py", *session.posargs)
+    run(session, "python", "benchmarks/inversion.py")
 
 
 @nox.session(default=False)

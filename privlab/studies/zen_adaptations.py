@@ -25,6 +25,8 @@ PLAIN: Cell = {
     "state": "untrained",
     "protection": "none",
 }
+# Channels and side of the papers' data: a table can be shown where the data are missing.
+FORMS = {"mnist": (1, 28), "digits": (1, 28), "cifar10": (3, 32), "photos": (3, 224)}
 SIZES, DEPTHS = (16, 24, 32, 48, 64), (2, 3, 5, 8)
 CLIENTS, EXAMPLES = 3, 400  # of the federation that trains a model
 EPSILON, DELTA = 6.0, 1e-5  # "even large values of epsilon > 5.0"
@@ -32,13 +34,18 @@ BOUND = 1.0
 CLIENT = ("dp_client",)
 
 
+def plain_cell(name: str, channels: int, side: int) -> Cell:
+    """The cell that the others differ from: images as they are, at most 32 pixels wide."""
+    return {"data": name, **PLAIN, "channels": channels, "size": min(32, side)}
+
+
 def cells(name: str) -> list[Cell]:
     """The plain cell, and those that differ from it in one thing. Sizes: photographs, which have enough pixels.
 
     On colour images, where an attack takes ten times as long, only what the paper says of complex data.
     """
-    channels, side, _ = dataset(name).shape
-    plain = {"data": name, **PLAIN, "channels": channels, "size": min(32, side)}
+    channels, side = FORMS.get(name) or dataset(name).shape[:2]
+    plain = plain_cell(name, channels, side)
     changes: list[Cell] = []
     if name in ("photos", "digits"):
         changes += [{"size": each} for each in SIZES if each != plain["size"]]
@@ -125,8 +132,11 @@ def _rate(table: Table, **settings: object) -> float:
 
 def _plain(table: Table) -> Cell | None:
     """The plain cell of the data that a table is about."""
-    names = {row["cell"]["data"] for row in table.rows}
-    return cells(names.pop())[0] if len(names) == 1 else None
+    if not table.rows:
+        return None
+    name = table.rows[0]["cell"]["data"]
+    channels = max(row["cell"]["channels"] for row in table.rows)
+    return plain_cell(name, *FORMS.get(name, (channels, 28 if channels == 1 else 32)))
 
 
 def changed(table: Table, knob: str, values: Sequence[object]) -> list[float] | None:
