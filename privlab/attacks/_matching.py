@@ -184,7 +184,7 @@ def _with_plain_norms(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._NormBase) and (layer.training or layer.running_mean is None):
-            layer.forward = partial(_normalise, layer)  # type: ignore[method-assign]
+            layer.forward = partial(_normalise, layer)
     return model
 
 
