@@ -238,19 +238,46 @@ def test_a_trial_that_no_step_helps_ends():
     assert found.points.abs().max() == 0
 
 
-def test_a_trial_that_is_stuck_forgets_and_tries_the_steepest_descent():
-    """A valley whose curvature changes from one place to the next: what was learnt before misleads."""
-    points = []
+def test_what_a_trial_fell_long_ago_does_not_count():
+    """By a hundredth in each of the first fifty iterations, and hardly any more in the next fifty."""
+    calls = []
 
     def function(x, trial):
-        points.append(x.clone())
-        far = x[:, 0] > 0.5
-        values = torch.where(far, 5 + 1e-4 * (x[:, 0] - 0.5), 4 + 2 * x[:, 0].abs())
-        slopes = torch.where(far, 1e-4, 2 * x[:, 0].sign())
-        return values, slopes[:, None]
+        calls.append(x.item())
+        steep = x[:, 0] > -5
+        values = torch.where(steep, 1 + 0.1 * x[:, 0], 0.5 + 0.01 * (x[:, 0] + 5))
+        return values, torch.where(steep, 0.1, 0.01).double()[:, None]
 
-    found = minimise(function, torch.tensor([[0.5000001]], dtype=torch.float64), iterations=40)
-    assert found.values.item() == pytest.approx(4, abs=0.05)
+    found = minimise(function, torch.zeros(1, 1, dtype=torch.float64), iterations=300)
+    assert len(calls) == 101
+    assert 0.48 < found.values.item() < 0.5
+
+
+def test_a_trial_that_is_stuck_forgets_and_tries_the_steepest_descent(monkeypatch):
+    """Slopes that hardly change promise a minimum far away, and what is learnt from them misleads."""
+    forgotten, forget = [], _lbfgs._Memory.forget
+
+    def listen(memory, trials):
+        forgotten.extend(trials.tolist())
+        forget(memory, trials)
+
+    monkeypatch.setattr(_lbfgs._Memory, "forget", listen)
+
+    def function(x, trial):
+        return (x.abs() + 1e-7 * x.square())[:, 0], x.sign() + 2e-7 * x
+
+    found = minimise(function, torch.tensor([[10.5]], dtype=torch.float64), iterations=40)
+    assert found.values.item() < 0.6
+    assert 5 < len(forgotten) < 40
+
+
+def test_a_place_without_a_slope_is_stepped_around():
+    def function(x, trial):
+        hole = (x > 2.9) & (x < 3.1)  # where the first step from four would land
+        return x[:, 0].square() / 2, x.masked_fill(hole, torch.nan)
+
+    found = minimise(function, torch.tensor([[4.0]], dtype=torch.float64), iterations=40, tolerance=1e-12)
+    assert found.values.item() < 1e-12
 
 
 def test_nothing_to_do_is_done_at_once_and_the_start_stays():

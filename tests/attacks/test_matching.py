@@ -36,7 +36,8 @@ NETWORKS = {
     "group norm": lambda: normed(nn.GroupNorm(2, 4)),
     "batch norm, eval": lambda: normed(nn.BatchNorm2d(4)).eval(),
     "batch norm, train": lambda: normed(nn.BatchNorm2d(4)).train(),
-    "batch norm of no averages": lambda: normed(nn.BatchNorm2d(4, track_running_stats=False, affine=False)).eval(),
+    "batch norm of no averages": lambda: normed(nn.BatchNorm2d(4, track_running_stats=False)).eval(),
+    "batch norm of no weights": lambda: normed(nn.BatchNorm2d(4, affine=False)).train(),
     "instance norm": lambda: normed(nn.InstanceNorm2d(4, affine=True)),
     "resnet, eval": lambda: models.resnet18(SHAPE, CLASSES, width=2).eval(),
     "resnet, train": lambda: models.resnet18(SHAPE, CLASSES, width=2).train(),
@@ -219,6 +220,9 @@ def test_matching_leaves_the_model_and_its_running_averages_as_they_were(kind):
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+    model(images)
+    moved = any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert moved == mode  # who goes on training has averages that run
 
 
 def test_dropout_at_work_is_refused_and_dropout_at_rest_is_not():
