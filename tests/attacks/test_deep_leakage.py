@@ -174,6 +174,23 @@ def test_a_trial_that_breaks_down_does_not_spoil_its_neighbours(digits, monkeypa
         torch.testing.assert_close(found.images[place], sound.images[place], rtol=0, atol=0.02)
 
 
+def test_unknown_labels_are_optimised_as_probabilities(digits, monkeypatch):
+    seen, call = [], deep_leakage.Matcher.__call__
+
+    def listen(matcher, images, labels, victim):
+        seen.append(labels.detach())
+        return call(matcher, images, labels, victim)
+
+    monkeypatch.setattr(deep_leakage.Matcher, "__call__", listen)
+    model = small(digits)
+    sent = federated.gradient(model, digits[:2].images, digits[:2].labels)
+    deep_leakage.reconstruct(model, sent, shape=digits.shape, restarts=3, iterations=3)
+    assert seen[0].shape == (3, 2, 10)
+    assert all(labels.min() >= 0 for labels in seen)
+    torch.testing.assert_close(seen[-1].sum(2), torch.ones(3, 2))
+    assert (seen[0] - seen[-1]).abs().max() > 1e-3
+
+
 def test_a_gradient_of_nothing_gives_no_error_and_no_loss(digits):
     model = small(digits)
     sent = federated.gradient(model, digits[:1].images, digits[:1].labels)

@@ -287,6 +287,23 @@ def test_a_prior_image_is_where_the_first_restart_begins_and_the_others_are_near
     assert not torch.equal(first[1, 0], first[1, 1])
 
 
+def test_the_first_restart_of_every_victim_begins_at_the_prior(small, digits):
+    seen, prior = [], data.load("digits").images.mean(0)
+    run(
+        small,
+        each(small, digits[:2]),
+        digits.labels[:2, None],
+        digits.shape,
+        restarts=2,
+        iterations=1,
+        start=prior,
+        watch=lambda iteration, images, losses: seen.append(images.clone()),
+    )
+    for victim in range(2):
+        assert torch.equal(seen[0][victim, 0, 0], prior)
+        assert not torch.equal(seen[0][victim, 1, 0], prior)
+
+
 def test_a_decoder_is_looked_through_and_its_codes_have_no_box(small, digits):
     """Codes of a linear map: the images lie in its span, and the codes go where they like."""
     everything = data.load("digits")

@@ -157,3 +157,11 @@ def test_the_noise_that_stands_in_for_images_is_drawn_from_the_seed(digits):
     assert asked[0].shape == (64, *digits.shape)
     assert asked[0].mean().item() == pytest.approx(0.5, abs=0.01)
     assert asked[0].std().item() == pytest.approx(12**-0.5, abs=0.01)
+
+
+def test_labels_of_a_single_image_under_noise_are_refused_and_not_guessed(digits):
+    model = models.lenet(digits.shape, 10, seed=0)
+    part = digits.sample(1, 0)
+    sent = defences.clip_and_noise(federated.gradient(model, part.images, part.labels), 1, 5)
+    with pytest.raises(ValueError, match="the gradient is noisy"):
+        label_inference.labels(model, [sent], shape=digits.shape)
