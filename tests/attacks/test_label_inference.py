@@ -130,6 +130,8 @@ def test_the_labels_of_another_layers_name_are_read_there(digits):
     part = digits.sample(1, 0)
     sent = federated.gradient(model, part.images, part.labels)
     assert label_inference.labels(model, [sent], shape=digits.shape, layer="head").tolist() == [part.labels.tolist()]
+    two = federated.gradient(model, digits[:2].images, digits[:2].labels)
+    assert label_inference.labels(model, [two], shape=digits.shape, layer="head").shape == (1, 2)
     with pytest.raises(ValueError, match="choose one of head"):
         label_inference.labels(model, [sent], shape=digits.shape)
 
