@@ -79,7 +79,7 @@ def minimise(
     """
     points = start.clone()
     values, gradients = function(points, torch.arange(len(points), device=points.device))
-    values = values.nan_to_num(torch.inf, torch.inf)
+    values = values.where(values.isfinite(), torch.inf)
     done = torch.where(values < tolerance, 0.0, torch.nan)
     memory = _Memory(len(points), history, points.shape[1], points)
     fresh = torch.ones(len(points), dtype=torch.bool, device=points.device)  # trials with nothing in memory

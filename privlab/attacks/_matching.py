@@ -7,6 +7,7 @@ hands each its own gradient out of one batched pass, which is several times fast
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -78,8 +79,9 @@ def squared(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
 def cosine(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
     """One less the cosine between two gradients. Source: Geiping et al. 2020, eq. 4; the talk's equation."""
     product = torch.stack([(found[name] * sent[name]).sum() for name in sent]).sum()
-    norms = [torch.stack([part[name].square().sum() for name in sent]).sum() for part in (found, sent)]
-    return 1 - product / (norms[0] * norms[1]).clamp_min(torch.finfo(product.dtype).tiny).sqrt()
+    tiny = torch.finfo(product.dtype).tiny
+    norms = [torch.stack([part[name].square().sum() for name in sent]).sum().clamp_min(tiny) for part in (found, sent)]
+    return 1 - product / (norms[0].sqrt() * norms[1].sqrt())
 
 
 def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -106,8 +108,7 @@ class Matcher:
         _check_fit(model, gradients)
         self.sent = {name: torch.stack([g[name].detach() for g in gradients]) for name in gradients[0]}
         self.victims = len(gradients)
-        self._model = _without_running_statistics(model)
-        self._model.requires_grad_(False)
+        self._model = _with_plain_norms(model).requires_grad_(False)
         self._weights = {name: value.detach() for name, value in self._model.named_parameters()}
         self._chunk = max(1, _MOST // sum(value.numel() for value in self._weights.values()))
         self._step = grad(self._loss)
@@ -166,6 +167,10 @@ def _common_size(gradients: Sequence[Gradient]) -> int:
 def _check_fit(model: nn.Module, gradients: Sequence[Gradient]) -> None:
     weights = dict(model.named_parameters())
     for g in gradients:
+        if set(g) != set(gradients[0]):
+            raise ValueError(
+                f"the gradients are of different layers ({list(gradients[0])}, {list(g)}); give equal ones"
+            )
         for name in g:
             if name not in weights or weights[name].shape != g[name].shape:
                 has = tuple(weights[name].shape) if name in weights else "no such weight"
@@ -180,17 +185,28 @@ def _check_fit(model: nn.Module, gradients: Sequence[Gradient]) -> None:
             )
 
 
-def _without_running_statistics(model: nn.Module) -> nn.Module:
-    """A copy in which BatchNorm in train mode normalises by the mini-batch alone, as it does, and updates nothing.
+def _with_plain_norms(model: nn.Module) -> nn.Module:
+    """A copy in which BatchNorm in train mode, and InstanceNorm, is written out, and updates no running averages.
 
-    In train mode the running averages do not influence the gradient; writing to them is what `vmap` cannot do.
+    In train mode those do not influence the gradient; writing to them is what `vmap` cannot do. And under `vmap`
+    torch's own batch_norm has a wrong slope of the slope (seen in 2.13), which the test against a plain loop shows.
     """
     model = copy.deepcopy(model)
     for layer in model.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training:
-            layer.track_running_stats = False
-            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+        if isinstance(layer, nn.modules.batchnorm._NormBase) and (layer.training or layer.running_mean is None):
+            layer.forward = partial(_normalise, layer)
     return model
+
+
+def _normalise(layer: nn.modules.batchnorm._NormBase, inputs: Tensor) -> Tensor:
+    over_batch = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    places = [*([0] if over_batch else []), *range(2, inputs.dim())]
+    centred = inputs - inputs.mean(places, keepdim=True)
+    outputs = centred / (centred.square().mean(places, keepdim=True) + layer.eps).sqrt()
+    if not layer.affine:
+        return outputs
+    weight, bias = (part.view(-1, *[1] * (inputs.dim() - 2)) for part in (layer.weight, layer.bias))
+    return outputs * weight + bias
 
 
 def known_labels(labels: Tensor, shape: tuple[int, int], classes: int) -> Tensor:

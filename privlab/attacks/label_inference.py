@@ -3,6 +3,7 @@
 Source: Zhao et al. 2020, "iDLG: Improved deep leakage from gradients"; for batches, the same equation summed up.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -77,7 +78,7 @@ def labels(
     device = gradients[0].layer(layer)[1].device
     noise = torch.rand(64, *shape, generator=runtime.generator(runtime.derive(seed, "noise"))).to(device)
     with torch.no_grad():
-        expected = model(noise).softmax(1).mean(0)
+        expected = copy.deepcopy(model)(noise).softmax(1).mean(0)  # a copy: BatchNorm may write to itself
     found = []
     for each in gradients:
         if each.examples == 1:

@@ -34,14 +34,14 @@ def _quietly() -> Iterator[None]:
 def noise_multiplier(epsilon: float, delta: float, *, sample_rate: float, steps: int, accountant: str = "prv") -> float:
     """The sigma with which `steps` of DP-SGD spend (epsilon, delta): noise of sigma x clip on each sum of gradients.
 
-    sample_rate: the chance of each example to be in a mini-batch, B / N. accountant: `prv` (tight), `rdp` (what
-    "Zen" used: it prints an order alpha) or `gdp`. Raises ValueError for numbers outside, or an unknown accountant.
+    sample_rate: the chance of each example to be in a mini-batch, B / N. accountant: `prv` (tight) or `rdp` (what
+    "Zen" used: it prints an order alpha). Raises ValueError for numbers outside, or an unknown accountant.
     """
     checks.number("epsilon", epsilon, 0, open_low=True)
     checks.number("delta", delta, 0, 1, open_low=True)
     checks.number("sample_rate", sample_rate, 0, 1, open_low=True)
     checks.whole("steps", steps)
-    checks.one_of("accountant", accountant, ("prv", "rdp", "gdp"))
+    checks.one_of("accountant", accountant, ("prv", "rdp"))
     with _quietly():
         return get_noise_multiplier(
             target_epsilon=epsilon, target_delta=delta, sample_rate=sample_rate, steps=steps, accountant=accountant
@@ -54,7 +54,7 @@ def epsilon(noise: float, delta: float, *, sample_rate: float, steps: int, accou
     checks.number("delta", delta, 0, 1, open_low=True)
     checks.number("sample_rate", sample_rate, 0, 1, open_low=True)
     checks.whole("steps", steps)
-    checks.one_of("accountant", accountant, ("prv", "rdp", "gdp"))
+    checks.one_of("accountant", accountant, ("prv", "rdp"))
     counter = create_accountant(accountant)
     counter.history = [(noise, sample_rate, steps)]
     with _quietly():
@@ -69,7 +69,10 @@ def _private(
     checks.number("noise", noise, 0)
     errors = ModuleValidator.validate(model, strict=False)
     if errors:
-        raise ValueError(f"this model cannot be trained with DP-SGD ({errors[0]}); resnet18 takes norm='group'")
+        raise ValueError(
+            f"this model cannot be trained with DP-SGD ({errors[0]}); it takes a model in train mode, and without "
+            "BatchNorm (resnet18 has norm='group')"
+        )
     with _quietly():
         wrapped = GradSampleModule(copy.deepcopy(model))
     optimiser = DPOptimizer(
@@ -159,6 +162,7 @@ def _step_of_noise(optimiser: DPOptimizer) -> None:
     """What an empty mini-batch sends: skipping the step would tell that it was empty."""
     for parameter in optimiser.params:
         parameter.summed_grad = torch.zeros_like(parameter)
+        parameter.grad_sample = torch.zeros_like(parameter)[None]  # Opacus counts these before it divides
     optimiser.add_noise()
     optimiser.scale_grad()
     optimiser.original_optimizer.step()

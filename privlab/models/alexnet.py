@@ -29,7 +29,7 @@ def alexnet(
 
     The filters and neurons of AlexNet (64, 192, 384, 256, 256; 4096, 4096), times `width`. For images this small the
     first convolution keeps the image's size (kernel 5, stride 1) instead of taking every fourth place, and there is no
-    dropout, which an adversary could not repeat. At width 1 a 32 x 32 image takes 23 million weights.
+    dropout, which an adversary could not repeat. At width 1 a 32 x 32 image takes 36 million weights.
     Layers are called conv1, relu1, pool1, ..., flatten, fc1, relu6, fc2, relu7, output. For `pool`, `activation` and
     `init` see `lenet`. Raises ValueError for a shape that is not (C, H, W) or below 8 x 8, and unknown names.
     Source: Krizhevsky et al. 2012; "Zen", section 4 and Table 1.

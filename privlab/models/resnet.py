@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from privlab import checks, runtime
@@ -57,6 +58,13 @@ def resnet18(
     checks.whole("classes", classes)
     checks.whole("width", width)
     checks.one_of("norm", norm, NORMS)
+    with torch.random.fork_rng(devices=[]):  # torch draws weights of its own first
+        network = _build(shape, classes, width, norm)
+    draw_like_pytorch(network, runtime.derive(seed, "initialise"))
+    return network
+
+
+def _build(shape: Sequence[int], classes: int, width: int, norm: str) -> nn.Sequential:
     large = min(shape[1:]) >= 64
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(shape[0], width, 7 if large else 3, 2 if large else 1, 3 if large else 1, bias=False)
@@ -72,6 +80,4 @@ def resnet18(
         maps = wide
     layers["pool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
     layers["output"] = nn.Linear(maps, classes)
-    network = nn.Sequential(layers)
-    draw_like_pytorch(network, runtime.derive(seed, "initialise"))
-    return network
+    return nn.Sequential(layers)

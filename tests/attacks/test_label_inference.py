@@ -105,3 +105,65 @@ def test_label_smoothing_breaks_the_sign_of_no_label_but_its_own(digits):
     sent = federated.gradient(model, image.images, image.labels, loss=smooth, layers=("output",))
     with pytest.raises(ValueError, match="one-hot"):
         label_inference.single(sent)
+
+
+def test_labels_of_single_images_are_right_for_every_class(digits):
+    model = models.lenet(digits.shape, 10, seed=0)
+    firsts = [digits[digits.labels == label][:1] for label in range(10)]
+    sent = [federated.gradient(model, each.images, each.labels) for each in firsts]
+    assert label_inference.labels(model, sent, shape=digits.shape).tolist() == [[label] for label in range(10)]
+
+
+def test_labels_of_mini_batches_come_in_rising_order_as_often_as_they_occur(digits):
+    model = models.lenet(digits.shape, 10, activation="tanh", seed=0)
+    parts = [digits.sample(8, seed) for seed in range(5)]
+    sent = [federated.gradient(model, part.images, part.labels) for part in parts]
+    found = label_inference.labels(model, sent, shape=digits.shape)
+    assert torch.equal(found, torch.stack([part.labels.sort().values for part in parts]))
+    assert torch.equal(label_inference.labels(model, sent, shape=digits.shape), found)
+
+
+def test_the_labels_of_another_layers_name_are_read_there(digits):
+    model = torch.nn.Sequential()
+    model.add_module("flatten", torch.nn.Flatten())
+    model.add_module("head", torch.nn.Linear(784, 10))
+    part = digits.sample(1, 0)
+    sent = federated.gradient(model, part.images, part.labels)
+    assert label_inference.labels(model, [sent], shape=digits.shape, layer="head").tolist() == [part.labels.tolist()]
+    two = federated.gradient(model, digits[:2].images, digits[:2].labels)
+    assert label_inference.labels(model, [two], shape=digits.shape, layer="head").shape == (1, 2)
+    with pytest.raises(ValueError, match="choose one of head"):
+        label_inference.labels(model, [sent], shape=digits.shape)
+
+
+def test_asking_the_model_about_noise_leaves_its_running_averages_alone(digits):
+    model = models.resnet18(digits.shape, 10, width=2).train()
+    part = digits.sample(2, 0)
+    sent = federated.gradient(model, part.images, part.labels)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = label_inference.labels(model, [sent], shape=digits.shape)
+    assert found.shape == (1, 2)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_noise_that_stands_in_for_images_is_drawn_from_the_seed(digits):
+    asked = []
+    model = models.lenet(digits.shape, 10, seed=0)
+    part = digits.sample(2, 0)
+    sent = federated.gradient(model, part.images, part.labels)
+    model.register_forward_pre_hook(lambda layer, inputs: asked.append(inputs[0]))
+    for seed in (0, 0, 1):
+        label_inference.labels(model, [sent], shape=digits.shape, seed=seed)
+    assert torch.equal(asked[0], asked[1])
+    assert not torch.equal(asked[0], asked[2])
+    assert asked[0].shape == (64, *digits.shape)
+    assert asked[0].mean().item() == pytest.approx(0.5, abs=0.01)
+    assert asked[0].std().item() == pytest.approx(12**-0.5, abs=0.01)
+
+
+def test_labels_of_a_single_image_under_noise_are_refused_and_not_guessed(digits):
+    model = models.lenet(digits.shape, 10, seed=0)
+    part = digits.sample(1, 0)
+    sent = defences.clip_and_noise(federated.gradient(model, part.images, part.labels), 1, 5)
+    with pytest.raises(ValueError, match="the gradient is noisy"):
+        label_inference.labels(model, [sent], shape=digits.shape)

@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from privlab import data
 from privlab.metrics import reconstruction
@@ -120,3 +122,60 @@ def test_who_makes_no_guess_has_guessed_grey():
     nothing = reconstruction.score(torch.empty(0, 1, 8, 8), images, decoys)
     assert nothing == reconstruction.score(torch.full((1, 1, 8, 8), 0.5), images, decoys)
     assert nothing.identified == 0
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("shape", [(1, 7, 9), (3, 12, 8)])
+def test_ssim_and_mse_are_those_of_scikit_image(lead, shape, seeded):
+    images = torch.rand(*lead, *shape, generator=seeded)
+    guesses = (images + 0.2 * torch.randn(images.shape, generator=seeded)).clamp(0, 1)
+    pairs = [(a.numpy(), b.numpy()) for a, b in zip(guesses.view(-1, *shape), images.view(-1, *shape), strict=True)]
+    similar, wrong = reconstruction.ssim(guesses, images), reconstruction.mse(guesses, images)
+    assert similar.shape == wrong.shape == lead
+    # channel by channel, as scikit-image does it for colour
+    slow = [np.mean([structural_similarity(x, y, data_range=1.0) for x, y in zip(a, b, strict=True)]) for a, b in pairs]
+    np.testing.assert_allclose(similar.flatten().numpy(), slow, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(wrong.flatten().numpy(), [mean_squared_error(a, b) for a, b in pairs], rtol=1e-4)
+    torch.testing.assert_close(-10 * wrong.log10(), reconstruction.psnr(guesses, images), rtol=1e-4, atol=1e-4)
+
+
+def test_one_image_is_held_against_every_guess(seeded):
+    image = data.load("digits")[:1].images[0]
+    guesses = torch.stack([image, 1 - image, torch.rand(image.shape, generator=seeded)])
+    found = reconstruction.ssim(guesses, image)
+    assert found[0].item() == pytest.approx(1)
+    assert found[1] < 0
+    assert abs(found[2]) < 0.3
+    torch.testing.assert_close(
+        reconstruction.mse(guesses, image)[:2], torch.stack([0 * image.mean(), ((1 - 2 * image) ** 2).mean()])
+    )
+
+
+def test_images_smaller_than_the_window_of_ssim_are_refused():
+    with pytest.raises(ValueError, match=r"\(1, 9, 6\); SSIM looks through a window of 7 x 7"):
+        reconstruction.ssim(torch.rand(1, 9, 6), torch.rand(1, 9, 6))
+
+
+def test_a_shuffled_mini_batch_is_put_back_in_order(seeded):
+    images = data.load("digits").sample(20, 0).images
+    order = torch.randperm(20, generator=seeded)
+    guesses = (images + 0.1 * torch.randn(images.shape, generator=seeded))[order]
+    chosen = reconstruction.match(guesses, images)
+    assert torch.equal(chosen, order.argsort())
+    assert torch.equal(order[chosen], torch.arange(20))
+
+
+def test_the_matching_is_the_best_of_all_permutations_and_not_the_greedy_one(seeded):
+    for _ in range(30):
+        guesses, images = torch.rand(2, 5, 1, 3, 3, generator=seeded)
+        chosen = reconstruction.match(guesses, images)
+        every = {p: (guesses[list(p)] - images).square().sum().item() for p in itertools.permutations(range(5))}
+        assert tuple(chosen.tolist()) == min(every, key=every.get)
+    guesses, images = torch.tensor([0.5, 0.9]).view(2, 1, 1, 1), torch.tensor([0.6, 0.0]).view(2, 1, 1, 1)
+    # the first image would take the first guess, which leaves 0.9 for the black one
+    assert reconstruction.match(guesses, images).tolist() == [1, 0]
+
+
+def test_as_many_guesses_as_images_are_matched():
+    with pytest.raises(ValueError, match=r"guesses are \(2, 1, 4, 4\) and images \(3, 1, 4, 4\); give as many"):
+        reconstruction.match(torch.rand(2, 1, 4, 4), torch.rand(3, 1, 4, 4))

@@ -251,3 +251,31 @@ def test_a_client_protects_the_gradient_of_a_trapped_model_too(model, clients):
     stolen = [len(gradient_extraction.extract(sent, shape=(1, 28, 28)).images) for sent in heard]
     assert stolen[0] > 0
     assert stolen[1] == 0
+
+
+@pytest.mark.parametrize(("epochs", "batch", "steps"), [(1, 60, 1), (2, 60, 2), (1, 25, 3)])
+def test_an_update_as_a_gradient_is_the_mean_gradient_on_the_way(model, digits, epochs, batch, steps):
+    """Against plain SGD that notes each gradient it takes, in the client's own order."""
+    client = Client(digits.images, digits.labels)
+    update = federated.local_update(
+        model, client, epochs=epochs, batch=batch, lr=0.3, random=torch.Generator().manual_seed(4)
+    )
+    found = federated.update_as_gradient(update, 60, lr=0.3, steps=steps)
+    local, seen, random = copy.deepcopy(model), [], torch.Generator().manual_seed(4)
+    for _ in range(epochs):
+        for chosen in torch.randperm(60, generator=random).split(batch):
+            seen.append(federated.gradient(local, digits.images[chosen], digits.labels[chosen]))
+            with torch.no_grad():
+                for name, value in local.named_parameters():
+                    value -= 0.3 * seen[-1][name]
+    assert len(seen) == steps
+    assert found.examples == 60
+    assert list(found) == list(update)
+    for name in found:
+        torch.testing.assert_close(found[name], torch.stack([g[name] for g in seen]).mean(0), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [({"lr": 0.0}, "lr=0.0"), ({"steps": 0}, "steps=0")])
+def test_an_update_of_no_steps_is_no_gradient(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        federated.update_as_gradient({"a": torch.ones(2)}, 1, **{"lr": 0.1, "steps": 1, **arguments})
