@@ -76,6 +76,17 @@ def squared(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
     return distance / torch.stack([sent[name].square().sum() for name in sent]).sum()
 
 
+def clipped(objective: Objective, bound: float) -> Objective:
+    """The objective of an adversary who knows that clients clip to `bound`, and clips its own gradient likewise."""
+
+    def compare(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
+        length = torch.stack([value.square().sum() for value in found.values()]).sum().sqrt()
+        factor = (bound / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp_max(1)
+        return objective({name: value * factor for name, value in found.items()}, sent)
+
+    return compare
+
+
 def cosine(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
     """One less the cosine between two gradients. Source: Geiping et al. 2020, eq. 4; the talk's equation."""
     product = torch.stack([(found[name] * sent[name]).sum() for name in sent]).sum()
@@ -207,6 +218,13 @@ def _normalise(layer: nn.modules.batchnorm._NormBase, inputs: Tensor) -> Tensor:
         return outputs
     weight, bias = (part.view(-1, *[1] * (inputs.dim() - 2)) for part in (layer.weight, layer.bias))
     return outputs * weight + bias
+
+
+def with_slopes(function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
+    """The value of each point's own problem `(T,)`, and its slope there, of the points' shape."""
+    points = points.detach().requires_grad_()
+    values = function(points)
+    return values.detach(), torch.autograd.grad(values.sum(), points)[0]
 
 
 def known_labels(labels: Tensor, shape: tuple[int, int], classes: int) -> Tensor:

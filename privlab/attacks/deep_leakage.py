@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from privlab import checks, runtime
 from privlab.attacks._lbfgs import minimise
-from privlab.attacks._matching import Matcher, Reconstruction, known_labels, number_of_classes, squared
+from privlab.attacks._matching import (
+    Matcher,
+    Reconstruction,
+    clipped,
+    known_labels,
+    number_of_classes,
+    squared,
+    with_slopes,
+)
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient
 
@@ -38,24 +46,28 @@ def reconstruct(
     restarts: int = 16,
     iterations: int = 300,
     tolerance: float = TOLERANCE,
+    clip: float | None = None,
     seed: int = 0,
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Reconstruction:
     """The mini-batch behind each of V victims' gradients, from `restarts` random beginnings each, all at once.
 
     shape: of one image, as in (1, 28, 28). labels: `(V, B)` where they are known (iDLG); otherwise they are
-    optimised too, as logits. A trial begins at N(0, 1) and runs L-BFGS for `iterations`, or until the squared
-    distance is `tolerance` of the gradient's own. `watch(iteration, images (V, R, B, C, H, W), losses (V, R))` sees
-    every iteration.
+    optimised too, as logits. clip: the bound to which clients clip a gradient, if they do. The adversary then does the
+    same to its own, since the squared distance takes a shortened gradient for one of another image.
+    A trial begins at N(0, 1) and runs L-BFGS for `iterations`, or until the squared distance is `tolerance` of the
+    gradient's own. `watch(iteration, images (V, R, B, C, H, W), losses (V, R))` sees every iteration.
 
     A trial draws from its own seed, and no trial's result depends on those beside it but for the rounding of float32
     (matrix products of another size add up in another order). Raises ValueError for a shape that does not fit the
     model, labels that are not `(V, B)`, and gradients of different sizes.
     """
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
-    checks.whole("restarts", restarts)
-    checks.whole("iterations", iterations)
-    matcher = Matcher(model, gradients, squared)
+    for name, value in (("restarts", restarts), ("iterations", iterations)):
+        checks.whole(name, value)
+    if clip is not None:
+        checks.number("clip", clip, 0, open_low=True)
+    matcher = Matcher(model, gradients, squared if clip is None else clipped(squared, clip))
     device, size = matcher.device, matcher.examples
     classes = number_of_classes(model, shape, device)
     trials, pixels = (len(gradients), restarts), size * math.prod(shape)
@@ -70,23 +82,17 @@ def reconstruct(
         return images, points[:, pixels:].view(-1, size, classes).softmax(2)
 
     def function(points: Tensor, trial: Tensor) -> tuple[Tensor, Tensor]:
-        points = points.detach().requires_grad_()
-        values = matcher(*parts(points, victim[trial]), victim[trial])
-        (slopes,) = torch.autograd.grad(values.sum(), points)
-        return values.detach(), slopes
+        return with_slopes(lambda at: matcher(*parts(at, victim[trial]), victim[trial]), points)
 
     def show(iteration: int, points: Tensor, values: Tensor) -> None:
         if watch:
-            watch(iteration, parts(points, victim)[0].view(*trials, size, *shape), values.view(trials))
+            watch(iteration, parts(points, victim)[0].view(*trials, size, *shape).clone(), values.view(trials).clone())
 
     found = minimise(function, start, iterations=iterations, tolerance=tolerance, watch=show if watch else None)
     images, chosen = parts(found.points, victim)
-    return Reconstruction(
-        images=images.view(*trials, size, *shape),
-        labels=chosen.argmax(2).view(*trials, size),
-        loss=found.values.view(trials),
-        iterations=found.iterations.view(trials),
-    )
+    labels = chosen.argmax(2).view(*trials, size)
+    images = images.view(*trials, size, *shape)
+    return Reconstruction(images, labels, found.values.view(trials), found.iterations.view(trials))
 
 
 def _starts(trials: tuple[int, int], pixels: int, logits: int, seed: int) -> Tensor:

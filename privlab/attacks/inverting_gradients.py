@@ -5,6 +5,7 @@ equation of gradient-based model inversion; "Zen", section 6; "Curious", section
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from privlab.attacks._matching import (
     cosine,
     known_labels,
     number_of_classes,
+    with_slopes,
 )
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient
@@ -94,19 +96,17 @@ def reconstruct(
     def images_of(points: Tensor) -> Tensor:
         return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
 
-    def function(points: Tensor) -> tuple[Tensor, Tensor]:
-        points = points.detach().requires_grad_()
+    def objective(points: Tensor) -> Tensor:
         images = images_of(points)
-        values = matcher(images, targets[victim], victim) + weight * total_variation(images).mean(1)
-        return values.detach(), torch.autograd.grad(values.sum(), points)[0]
+        return matcher(images, targets[victim], victim) + weight * total_variation(images).mean(1)
 
     def show(iteration: int, points: Tensor, losses: Tensor) -> None:
         if watch:
-            watch(iteration, images_of(points).detach().view(form), losses.view(form[:2]))
+            watch(iteration, images_of(points).detach().view(form).clone(), losses.view(form[:2]).clone())
 
     form = (victims, restarts, size, *shape)
     points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device)
-    best, loss = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show)
+    best, loss = _signed_adam(partial(with_slopes, objective), points, iterations, lr, box=decode is None, watch=show)
     guessed = targets.argmax(2)[:, None].expand(-1, restarts, -1)
     never = torch.full((victims, restarts), torch.nan, device=device)
     return Reconstruction(images_of(best).detach().clamp(0, 1).view(form), guessed, loss.view(form[:2]), never)

@@ -136,8 +136,8 @@ def train(
     spends: `epsilon(noise, delta, sample_rate=batch / N, steps=epochs * ceil(N / batch))`.
     Raises ValueError for a model with BatchNorm, or numbers outside. Source: Abadi et al. 2016, Algorithm 1.
     """
-    for name, value in (("epochs", epochs), ("batch", batch)):
-        checks.whole(name, value)
+    checks.whole("epochs", epochs)
+    checks.whole("batch", batch, 1, len(client.labels))
     checks.number("lr", lr, 0, open_low=True)
     wrapped, optimiser = _private(model, clip, noise, batch, lr, seed)
     random = runtime.generator(runtime.derive(seed, "poisson"))

@@ -77,8 +77,12 @@ def gradient(
         for name, parameter in model.named_parameters()
         if not layers or name.rpartition(".")[0] in layers
     }
+    before = [buffer.clone() for buffer in model.buffers()]
     value = loss(model(images), labels)
-    return Gradient(dict(zip(wanted, torch.autograd.grad(value, list(wanted.values())), strict=True)), len(images))
+    found = torch.autograd.grad(value, list(wanted.values()))
+    for buffer, old in zip(model.buffers(), before, strict=True):  # BatchNorm in train mode has counted along
+        buffer.copy_(old)
+    return Gradient(dict(zip(wanted, found, strict=True)), len(images))
 
 
 def average(gradients: Sequence[Gradient]) -> Gradient:

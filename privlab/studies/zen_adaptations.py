@@ -79,7 +79,8 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
         for v, (x, y) in enumerate(zip(images, labels, strict=True))
     ]
     whole = images.flatten(1, 2), labels.flatten(1)
-    return measure(attack(model, *whole, gradients, runtime.derive(seed, "attack")))
+    clip = BOUND if cell["protection"] == "dp_client" else None
+    return measure(attack(model, *whole, gradients, runtime.derive(seed, "attack"), clip))
 
 
 def resized(images: Tensor, size: int, channels: int) -> Tensor:

@@ -69,27 +69,38 @@ def network(cell: Cell, shape: Sequence[int], classes: int, seed: int) -> nn.Seq
 
 
 def attack(
-    model: nn.Module, images: Tensor, labels: Tensor, gradients: Sequence[federated.Gradient], seed: int
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    gradients: Sequence[federated.Gradient],
+    seed: int,
+    clip: float | None = None,
 ) -> Attacked:
     """DLG with four restarts, and twelve more for the victims of whom no two of the four show the same image.
 
     That two beginnings end at one image tells the adversary that it is the right one, without the truth. Mini-batches
     of more than four images, whose iterations cost as many times more, have the four restarts only.
+    clip: the bound that clients clip to, where they do; the adversary knows it.
     images: `(V, B, C, H, W)`; labels: `(V, B)`.
     """
     shape, timer = images.shape[2:], runtime.stopwatch()
-    first, zero = _watched(model, gradients, shape, FIRST, seed)
+    first, zero = _watched(model, gradients, shape, FIRST, seed, clip)
     few = images.shape[1] <= MOST_IMAGES
     open_ = [v for v in range(len(gradients)) if few and not _agree(first.images[v])]
     found = first
     if open_:
-        more, later = _watched(model, [gradients[v] for v in open_], shape, MORE, runtime.derive(seed, "more"))
+        more, later = _watched(model, [gradients[v] for v in open_], shape, MORE, runtime.derive(seed, "more"), clip)
         found, zero = _joined(first, more, open_), _filled(zero, later, open_)
     return Attacked(images, labels, found, gradients, zero, timer())
 
 
 def _watched(
-    model: nn.Module, gradients: Sequence[federated.Gradient], shape: torch.Size, restarts: int, seed: int
+    model: nn.Module,
+    gradients: Sequence[federated.Gradient],
+    shape: torch.Size,
+    restarts: int,
+    seed: int,
+    clip: float | None,
 ) -> tuple[Reconstruction, Tensor]:
     """DLG, and the iteration at which each trial's squared distance would be printed as 0.0000 (NaN: never)."""
     size = torch.tensor([sum(float(g[name].double().square().sum()) for name in g) for g in gradients])
@@ -99,8 +110,9 @@ def _watched(
         now = (losses.cpu() * size[:, None] < PRINTED_ZERO) & zero.isnan()
         zero[now] = float(iteration)
 
+    most = ITERATIONS[shape[0]]
     found = deep_leakage.reconstruct(
-        model, gradients, shape=shape, restarts=restarts, iterations=ITERATIONS[shape[0]], seed=seed, watch=watch
+        model, gradients, shape=shape, restarts=restarts, iterations=most, clip=clip, seed=seed, watch=watch
     )
     return found, zero
 

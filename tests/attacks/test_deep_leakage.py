@@ -5,6 +5,7 @@ import torch
 
 from privlab import data, defences, models
 from privlab.attacks import deep_leakage, label_inference
+from privlab.defences import perturbation
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
@@ -221,3 +222,23 @@ def test_the_model_stays_as_it_was(digits):
     deep_leakage.reconstruct(model, each(model, digits[:1]), shape=digits.shape, restarts=1, iterations=2)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert all(value.grad is None for value in model.parameters())
+
+
+def test_an_adversary_who_knows_the_bound_reads_a_clipped_gradient():
+    """Clipping alone shortens a gradient; only who takes the clipped length for the true one is stopped."""
+    digits = data.load("digits")
+    model = models.lenet(
+        digits.shape, 10, filters=(12, 12, 12), fc=(), pool="stride", activation="sigmoid", init="framework"
+    )
+    victim = digits.sample(1, 3)
+    whole = federated.gradient(model, victim.images, victim.labels)
+    bound = perturbation.norm(whole) / 3
+    short = perturbation.clip(whole, bound)
+    options = {"shape": digits.shape, "restarts": 2, "iterations": 300}
+    naive = deep_leakage.reconstruct(model, short, **options)
+    knowing = deep_leakage.reconstruct(model, short, clip=bound, **options)
+    truth = victim.images[None]
+    assert reconstruction.psnr(naive.best(), truth).item() < 20
+    assert reconstruction.psnr(knowing.best(), truth).item() > 30
+    with pytest.raises(ValueError, match="clip"):
+        deep_leakage.reconstruct(model, short, clip=0.0, **options)

@@ -279,3 +279,10 @@ def test_an_update_as_a_gradient_is_the_mean_gradient_on_the_way(model, digits, 
 def test_an_update_of_no_steps_is_no_gradient(arguments, words):
     with pytest.raises(ValueError, match=words):
         federated.update_as_gradient({"a": torch.ones(2)}, 1, **{"lr": 0.1, "steps": 1, **arguments})
+
+
+def test_a_gradient_leaves_running_averages_alone():
+    model = models.resnet18((1, 8, 8), 2, width=2).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    federated.gradient(model, torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 0, 1]))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
