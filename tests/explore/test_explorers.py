@@ -12,11 +12,16 @@ from PIL import Image
 from privlab import data, explore
 from privlab.attacks import noisy_extraction
 from privlab.defences import clip, gaussian, perturbation
-from privlab.explore import detecting, figures, noise, stealing
+from privlab.explore import detecting, figures, inverting, noise, stealing
 from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
 
-EXPLORERS = {"steal": explore.steal_explorer, "blur": explore.blur_explorer, "flag": explore.flag_explorer}
+EXPLORERS = {
+    "steal": explore.steal_explorer,
+    "blur": explore.blur_explorer,
+    "flag": explore.flag_explorer,
+    "invert": explore.invert_explorer,
+}
 
 
 @pytest.fixture(scope="module")
@@ -319,3 +324,61 @@ def test_labelled_images_are_whole_whatever_their_number_and_colour(count):
         strong = (pixels[26:, :, channel] > 150) & (pixels[26:].sum(2) < 450)
         expected = sum(1 for place in range(count) if place % 3 == channel) * side**2
         assert strong.sum() == pytest.approx(expected, rel=0.1, abs=10)
+
+
+def decibels(shown):
+    """Mean and worst PSNR, as the inversion explorer prints them."""
+    mean, worst = re.match(r"([\d.]+) \(([\d.]+)\) dB$", shown.numbers["PSNR, mean (worst)"]).groups()
+    return float(mean), float(worst)
+
+
+def test_inverting_shows_what_the_library_measures(monkeypatch):
+    from privlab import models
+    from privlab.attacks import inverting_gradients
+
+    monkeypatch.setattr(inverting, "TOTAL", 40)
+    monkeypatch.setattr(inverting, "ALPHAS", (0.02,))
+    inverting._run.cache_clear()
+    drawn, honest = [], inverting._two_rows
+    monkeypatch.setattr(inverting, "_two_rows", lambda rows, size: drawn.append(dict(rows)) or honest(rows, size))
+    shown = inverting.invert(2, 0.02, 40)
+    client = data.load("digits").sample(2, 0)
+    model = models.lenet(client.shape, 10, filters=(12, 12), fc=(), pool="stride", seed=0)
+    sent = federated.gradient(model, client.images, client.labels)
+    found = inverting_gradients.reconstruct(
+        model, sent, client.labels.sort().values[None], shape=client.shape, alpha=0.02, iterations=40
+    )
+    inverting._run.cache_clear()
+    assert torch.equal(drawn[0]["client"], client.images)
+    guesses = found.best()[0]
+    guesses = guesses[reconstruction.match(guesses, client.images)]
+    torch.testing.assert_close(drawn[0]["server"], guesses, atol=1e-3, rtol=0)  # remembered in half precision
+    quality = reconstruction.psnr(guesses, client.images)
+    assert decibels(shown) == (
+        pytest.approx(quality.mean().item(), abs=0.06),
+        pytest.approx(quality.min().item(), abs=0.06),
+    )
+    assert float(shown.numbers["server's own loss"]) == pytest.approx(found.loss.item(), abs=6e-5)
+    whole = float(shown.numbers["of it cosine distance"]) + 0.02 * float(shown.numbers["total variation"])
+    assert whole == pytest.approx(found.loss.item(), abs=2e-4)
+
+
+def test_inverting_gets_nearer_with_iterations_and_a_large_alpha_is_flat():
+    path = [inverting.invert(1, 0.01, seen) for seen in inverting.SEEN]
+    qualities = [decibels(shown)[0] for shown in path]
+    assert qualities == sorted(qualities)
+    assert qualities[-1] > qualities[0] + 20
+    losses = [float(shown.numbers["server's own loss"]) for shown in path]
+    assert losses == sorted(losses, reverse=True)
+    flat = [float(inverting.invert(1, alpha, 300).numbers["total variation"]) for alpha in inverting.ALPHAS]
+    assert flat == sorted(flat, reverse=True)
+    assert decibels(inverting.invert(1, 0.01, 300))[0] > decibels(inverting.invert(1, 1, 300))[0] + 5
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [((9, 0.01, 30), "batch=9"), ((1, -1, 30), "alpha=-1"), ((1, 0.01, 301), "iterations=301")],
+)
+def test_inverting_by_bad_settings_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        inverting.invert(*call)
