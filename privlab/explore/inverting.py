@@ -1,0 +1,112 @@
+"""The inversion explorer: a mini-batch, and what a server makes of its gradient while it optimises."""
+
+import functools
+import io
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from privlab import checks, data, models
+from privlab.attacks import inverting_gradients, label_inference
+from privlab.explore.explorer import Explorer, Frame, Knob
+from privlab.explore.figures import BACKGROUND, _array
+from privlab.metrics import reconstruction
+from privlab.sharing import federated
+
+SIZE = (500, 160)
+BATCHES = (1, 4, 8)
+ALPHAS = (0, 0.01, 0.1, 1)
+SEEN = (0, 30, 100, 300)
+TOTAL, MOST = 300, 8
+_Path = dict[int, tuple[Tensor, Tensor]]  # after how many iterations -> images (V, B, C, H, W), losses (V,)
+
+
+@functools.lru_cache(maxsize=4)
+def _client(batch: int, name: str, seed: int) -> tuple[data.Dataset, torch.nn.Module, federated.Gradient]:
+    """The mini-batch, the shared model and the gradient that is sent."""
+    client = data.load(name).sample(batch, seed)
+    model = models.lenet(client.shape, len(client.classes), filters=(12, 12), fc=(), pool="stride", seed=seed)
+    return client, model, federated.gradient(model, client.images, client.labels)
+
+
+@functools.lru_cache(maxsize=8)
+def _run(batch: int, alphas: tuple[float, ...], name: str, seed: int) -> _Path:
+    """One optimisation for each alpha, all at once, remembered at every iteration."""
+    client, model, sent = _client(batch, name, seed)
+    copies = [sent] * len(alphas)
+    labels = label_inference.labels(model, copies, shape=client.shape)
+    path: _Path = {}
+
+    def watch(iteration: int, images: Tensor, losses: Tensor) -> None:
+        path[iteration] = images[:, 0].half(), losses[:, 0].clone()
+
+    inverting_gradients.reconstruct(
+        model, copies, labels, shape=client.shape, alpha=torch.tensor(alphas), iterations=TOTAL, seed=seed, watch=watch
+    )
+    return path
+
+
+def invert(batch: int, alpha: float, iterations: int, *, name: str = "digits", seed: int = 0) -> Frame:
+    """One client's mini-batch above, and below it what a server has after some iterations of its optimisation.
+
+    batch: images in the mini-batch, 1 to 8; alpha: weight of the total variation; iterations: how many of the 300 have
+    been done. The server reads the labels off the gradient. The first mini-batch and one beginning are shown (seed 0),
+    not the best. The truth puts the images in order and scores them; it does nothing else.
+    """
+    checks.whole("batch", batch, 1, MOST)
+    checks.number("alpha", alpha, 0)
+    checks.whole("iterations", iterations, 0, TOTAL)
+    alphas = ALPHAS if alpha in ALPHAS else (alpha,)
+    images, losses = _run(batch, alphas, name, seed)[iterations]
+    place = alphas.index(alpha)
+    truth = _client(batch, name, seed)[0].images
+    guesses = images[place].float()
+    guesses = guesses[reconstruction.match(guesses, truth)]
+    quality = reconstruction.psnr(guesses, truth)
+    variation = inverting_gradients.total_variation(guesses).mean().item()
+    loss = losses[place].item()
+    numbers = {
+        "server's own loss": f"{loss:.4f}",
+        "of it cosine distance": f"{max(0.0, loss - alpha * variation):.4f}",
+        "total variation": f"{variation:.3f}",
+        "PSNR, mean (worst)": f"{quality.mean():.1f} ({quality.min():.1f}) dB",
+    }
+    alt = (
+        f"{_count(batch)} of a client above, and below what the server has after {iterations} iterations with "
+        f"alpha {alpha}: {numbers['PSNR, mean (worst)']} mean and worst PSNR."
+    )
+    return Frame(_two_rows({"client": truth, "server": guesses}, SIZE), alt, numbers)
+
+
+def _count(images: int) -> str:
+    return "The image" if images == 1 else f"The {images} images"
+
+
+def _two_rows(rows: dict[str, Tensor], size: tuple[int, int]) -> bytes:
+    """Rows of images under one another, each after its title, as one WebP picture."""
+    canvas = Image.new("RGB", size, BACKGROUND)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=14)
+    margin, high = 64, size[1] // len(rows)
+    side = min((size[0] - margin) // max(map(len, rows.values())), high) - 6
+    for line, (title, images) in enumerate(rows.items()):
+        middle = line * high + high // 2
+        draw.text((margin // 2, middle), title, anchor="mm", font=font, fill=(235, 235, 235))
+        for column, image in enumerate(images):
+            tile = Image.fromarray(_array(image)).resize((side, side), Image.Resampling.NEAREST)
+            canvas.paste(tile, (margin + column * (side + 6), middle - side // 2))
+    buffer = io.BytesIO()
+    canvas.save(buffer, "WEBP", quality=30, method=6)
+    return buffer.getvalue()
+
+
+def invert_explorer(name: str = "digits") -> Explorer:
+    """Batch size, total variation and iterations as sliders over `invert`."""
+    knobs = (
+        Knob("batch", "Batch size", BATCHES, live=(1, MOST, 1)),
+        Knob("alpha", "Weight α of total variation", ALPHAS, live=(0, 1, 0.01)),
+        Knob("iterations", "Iterations done", SEEN, live=(0, TOTAL, 1)),
+    )
+    start = {"batch": 1, "alpha": 0.01, "iterations": 30}
+    title = "Inverting a gradient, step by step"
+    return Explorer(functools.partial(invert, name=name), knobs, start=start, size=SIZE, title=title)
