@@ -40,7 +40,7 @@ class Comparison:
             hidden = {"data", *settings}
             knobs = {(name, ""): value for name, value in row["cell"].items() if name not in hidden}
             line = lines.setdefault(cell_key(row["cell"]), knobs)
-            line[row["metric"], "paper"] = "" if row["reported"] is None else f"{row['reported']:.3f}"
+            line[row["metric"], "paper"] = "" if row["reported"] is None else _number(row["reported"])
             line[row["metric"], "here"] = _spread(row)
             line[row["metric"], "verdict"] = row["verdict"] or ""
         frame = pd.DataFrame(list(lines.values())).astype(object).fillna("")
@@ -80,9 +80,16 @@ class Comparison:
 
 def _spread(row: Mapping[str, Any]) -> str:
     if row["measured_mean"] is None:
-        return "not run"
-    sd = "" if row["measured_sd"] is None else f" ± {row['measured_sd']:.3f}"
-    return f"{row['measured_mean']:.3f}{sd} (n={row['n']})"
+        return "never" if row["n"] else "not run"
+    sd = "" if row["measured_sd"] is None else f" ± {_number(row['measured_sd'])}"
+    return f"{_number(row['measured_mean'])}{sd} (n={row['n']})"
+
+
+def _number(value: float) -> str:
+    """Three digits behind the point; powers of ten where those would hide a number, none where it is large."""
+    if value and abs(value) < 5e-4:
+        return f"{value:.0e}"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def agrees(reported: float, step: float, mean: float, sd: float) -> bool:
@@ -123,7 +130,8 @@ def _lines(study: Study, table: Table, data: str) -> list[dict[str, Any]]:
     lines = []
     for key, cell in cells.items():
         for metric in study.metrics:
-            values = table.select(**cell).values(metric)
+            rows = table.select(**cell)
+            values = rows.values(metric)
             item = printed.get((metric, key))
             lines.append(
                 {
@@ -132,8 +140,8 @@ def _lines(study: Study, table: Table, data: str) -> list[dict[str, Any]]:
                     "reported": item.value if item else None,
                     "measured_mean": statistics.fmean(values) if values else None,
                     "measured_sd": statistics.stdev(values) if len(values) > 1 else None,
-                    "n": len(values),
-                    "verdict": _verdict(item, values, own) if item else None,
+                    "n": len(values) or len(rows.rows),
+                    "verdict": _verdict(item, values, own, bool(rows.rows)) if item else None,
                 }
             )
     return _order(study, lines)
@@ -143,9 +151,9 @@ def _match(study: Study, dataset: str, cell: Mapping[str, Any]) -> list[Reported
     return [item for item in study.reported if item.dataset == dataset and item.cell.items() <= cell.items()]
 
 
-def _verdict(item: Reported, values: Sequence[float], own: bool) -> str:
-    if not values:
-        return NOT_RUN
+def _verdict(item: Reported, values: Sequence[float], own: bool, ran: bool) -> str:
+    if not values:  # a cell that ran without reaching what the metric counts, such as convergence, differs
+        return DIFFERS if ran else NOT_RUN
     sd = statistics.stdev(values) if len(values) > 1 else 0.0
     return AGREES if own and agrees(item.value, item.step, statistics.fmean(values), sd) else DIFFERS
 
@@ -154,7 +162,7 @@ def _order(study: Study, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Where a line differs, look whether the curve over the knob that it lies on is ordered as printed."""
     curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in lines:
-        if line["verdict"] in (AGREES, DIFFERS):
+        if line["verdict"] in (AGREES, DIFFERS) and line["measured_mean"] is not None:
             rest = {name: value for name, value in line["cell"].items() if name != study.knob}
             curves.setdefault((line["metric"], cell_key(rest)), []).append(line)
     for curve in curves.values():

@@ -86,12 +86,8 @@ def _reported() -> tuple[Reported, ...]:
 
     def cell(_dataset: str, variant: str) -> Cell:
         model = "lenet" if "LeNet" in variant else "fc"
-        return {
-            "attack": "optimisation",
-            "model": model,
-            "iterations": 10_000,
-            "restarts": 32 if "32" in variant else 1,
-        }
+        budget = {"iterations": 10_000, "restarts": 32} if "32" in variant else {"restarts": 1}
+        return {"attack": "optimisation", "model": model, **budget}
 
     names = {"pixel_l2": "lowest_mse", "seconds": "seconds"}
     found = read_reported("curious", "8.5", cell, step=1e-4)

@@ -173,3 +173,23 @@ def test_a_curve_over_names_keeps_them():
     made = study(cells=lambda name: [{"data": name, "s": s} for s in ("wide", "narrow")], reported=())
     measured = [{"cell": {"data": "mnist", "s": s}, "seed": 0, "metrics": {"recall": 0.5}} for s in ("wide", "narrow")]
     assert studies.compare(made, rows=measured).curve("mnist", "recall", "s").s.tolist() == ["narrow", "wide"]
+
+
+def test_a_cell_that_never_reached_a_metric_is_not_called_unmeasured():
+    made = study(metrics=("recall", "precision"))
+    compared = studies.compare(
+        made, rows=[{"cell": {"data": "mnist", "s": 1}, "seed": 0, "metrics": {"precision": 0.1}}]
+    )
+    row = next(row for row in compared.rows if row["cell"]["s"] == 1 and row["metric"] == "recall")
+    assert (row["measured_mean"], row["n"], row["verdict"]) == (None, 1, "differs")
+    shown = compared.frame("mnist", ("recall",))["recall", "here"]
+    assert shown.tolist() == ["never", "not run", "not run"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0.000"), (2.1e-6, "2e-06"), (0.0005, "0.001"), (0.5, "0.500"), (35112, "35,112")]
+)
+def test_numbers_are_printed_so_that_they_say_something(value, text):
+    from privlab.studies.compare import _number
+
+    assert _number(value) == text
