@@ -3,6 +3,7 @@
 from privlab.explore.detecting import flag, flag_explorer
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import gallery, show_images, style
+from privlab.explore.leaking import leak, leak_explorer
 from privlab.explore.noise import blur, blur_explorer
 from privlab.explore.stealing import steal, steal_explorer
 
@@ -15,6 +16,8 @@ __all__ = [
     "flag",
     "flag_explorer",
     "gallery",
+    "leak",
+    "leak_explorer",
     "show_images",
     "steal",
     "steal_explorer",

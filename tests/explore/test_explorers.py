@@ -16,7 +16,12 @@ from privlab.explore import detecting, figures, leaking, noise, stealing
 from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
 
-EXPLORERS = {"steal": explore.steal_explorer, "blur": explore.blur_explorer, "flag": explore.flag_explorer}
+EXPLORERS = {
+    "steal": explore.steal_explorer,
+    "blur": explore.blur_explorer,
+    "flag": explore.flag_explorer,
+    "leak": explore.leak_explorer,
+}
 
 
 @pytest.fixture(scope="module")
