@@ -4,6 +4,7 @@ from privlab.explore.detecting import flag, flag_explorer
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import gallery, show_images, style
 from privlab.explore.inverting import invert, invert_explorer
+from privlab.explore.leaking import leak, leak_explorer
 from privlab.explore.noise import blur, blur_explorer
 from privlab.explore.stealing import steal, steal_explorer
 
@@ -18,6 +19,8 @@ __all__ = [
     "gallery",
     "invert",
     "invert_explorer",
+    "leak",
+    "leak_explorer",
     "show_images",
     "steal",
     "steal_explorer",

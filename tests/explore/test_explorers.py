@@ -21,6 +21,7 @@ EXPLORERS = {
     "blur": explore.blur_explorer,
     "flag": explore.flag_explorer,
     "invert": explore.invert_explorer,
+    "leak": explore.leak_explorer,
 }
 
 
