@@ -360,7 +360,7 @@ def test_the_leak_explorer_shows_what_the_library_measures(monkeypatch):
     guess = found.images[0, 0].clamp(0, 1)
     guess = guess[reconstruction.match(guess, client.images)]
     assert decibels(shown) == pytest.approx(reconstruction.psnr(guess, client.images).mean().item(), abs=0.6)
-    assert float(shown.numbers["server's own loss"]) == pytest.approx(found.loss.item(), rel=0.1)
+    assert float(shown.numbers["server's own loss"]) == pytest.approx(found.loss.item(), rel=0.5)  # one digit is shown
     assert shown.numbers["labels read right"] == "2 of 2"
     for title, images in (("the client's", client.images), ("the server's guess", guess)):
         for place, image in enumerate(images):
