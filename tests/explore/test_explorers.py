@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from privlab import data, explore
-from privlab.attacks import noisy_extraction
+from privlab import data, explore, models
+from privlab.attacks import deep_leakage, noisy_extraction
 from privlab.defences import clip, gaussian, perturbation
-from privlab.explore import detecting, figures, inverting, noise, stealing
+from privlab.explore import detecting, figures, inverting, leaking, noise, stealing
 from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
 
@@ -383,3 +383,55 @@ def test_inverting_gets_nearer_with_iterations_and_a_large_alpha_is_flat():
 def test_inverting_by_bad_settings_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         inverting.invert(*call)
+
+
+def leaked_decibels(shown):
+    return int(shown.numbers["PSNR"].split()[0])
+
+
+def test_a_guess_gets_better_with_every_step_that_is_shown_and_its_loss_falls():
+    for activation in ("sigmoid", "tanh"):
+        frames = [leaking.leak(1, activation, iteration) for iteration in leaking.ITERATIONS]
+        qualities = [leaked_decibels(shown) for shown in frames]
+        losses = [float(shown.numbers["server's own loss"]) for shown in frames]
+        assert qualities == sorted(qualities)
+        assert losses == sorted(losses, reverse=True)
+        assert qualities[0] < 10
+        assert qualities[-1] > 50
+
+
+def test_relu_and_large_batches_do_not_leak():
+    assert leaked_decibels(leaking.leak(1, "relu", 300)) < 15
+    assert "where the attack ended" in leaking.leak(1, "relu", 300).numbers["iteration"]
+    assert leaked_decibels(leaking.leak(8, "sigmoid", 300)) < 30
+
+
+def test_the_leak_explorer_shows_what_the_library_measures(monkeypatch):
+    drawn, honest = [], leaking.labelled
+    monkeypatch.setattr(leaking, "labelled", lambda images, size, **how: drawn.append(images) or honest(images, size))
+    shown = leaking.leak(2, "sigmoid", 37)
+    client = data.load("digits").sample(2, 0)
+    how = {"filters": (12, 12, 12), "fc": (), "pool": "stride", "activation": "sigmoid", "seed": 0}
+    model = models.lenet(client.shape, 10, **how)
+    sent = federated.gradient(model, client.images, client.labels)
+    labels = client.labels.sort().values[None]
+    found = deep_leakage.reconstruct(model, sent, shape=client.shape, labels=labels, restarts=1, iterations=37)
+    guess = found.images[0, 0].clamp(0, 1)
+    guess = guess[reconstruction.match(guess, client.images)]
+    assert leaked_decibels(shown) == pytest.approx(reconstruction.psnr(guess, client.images).mean().item(), abs=0.6)
+    assert float(shown.numbers["server's own loss"]) == pytest.approx(found.loss.item(), rel=0.5)  # one digit is shown
+    assert shown.numbers["labels read right"] == "2 of 2"
+    for title, images in (("the client's", client.images), ("the server's guess", guess)):
+        for place, image in enumerate(images):
+            part = drawn[0][title][:, :28, 29 * place : 29 * place + 28]
+            torch.testing.assert_close(part, image, atol=0.5 / 15 + 1e-2, rtol=0)
+        assert (drawn[0][title][:, 29:] < 0.15).all()  # places without an image are dark
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [((9, "tanh", 1), "batch=9"), ((1, "cosine", 1), "activation"), ((1, "tanh", 301), "iteration=301")],
+)
+def test_bad_leaks_are_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        leaking.leak(*call)
