@@ -17,7 +17,13 @@ from privlab.studies.store import Store
 from privlab.studies.study import Table, cell_key
 
 # Studies whose rows of the paper profile are not all measured, and why; of these the `real` rows have to be there.
-STILL_TO_RUN = {"curious/table-4": "ten trainings on the whole of MNIST and CIFAR-10 need a GPU"}
+SECOND = "the second draw of the networks: hours of a CPU"
+STILL_TO_RUN = {
+    "curious/table-4": "ten trainings on the whole of MNIST and CIFAR-10 need a GPU",
+    "curious/section-8.5": "ten thousand iterations need a GPU, and more draws a night",
+    "zen/case-study": "more draws of the network: hours of a CPU",
+    **dict.fromkeys(("zen/table-1", "zen/table-2", "zen/table-3", "zen/section-5.1"), SECOND),
+}
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 CPU = torch.device("cpu")
 
