@@ -1,7 +1,6 @@
 """Tables 1 to 3 of "Zen and the art of model adaptation" (Usynin et al.): DLG against models of other shapes."""
 
 import dataclasses
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
