@@ -50,9 +50,9 @@ def cells(name: str) -> list[Cell]:
     if name in ("photos", "digits"):
         changes += [{"size": each} for each in SIZES if each != plain["size"]]
     if name != "photos":
-        changes += [{"batch": 2}] + [{"state": s} for s in ("trained_iid", "trained_non_iid")]
+        changes += [{"state": s} for s in ("trained_iid", "trained_non_iid")]
     if channels == 1:
-        changes += [{"batch": 4}, {"batch": 8}, {"clients": 4}]
+        changes += [{"batch": b} for b in (2, 4, 8)] + [{"clients": 4}]
         changes += [{"depth": d} for d in DEPTHS if d != 3] + [{"conv": c} for c in (4, 64)]
         changes += [{"activation": a} for a in ("sigmoid", "relu")] + [{"pool": p} for p in ("average", "max")]
         changes += [{"protection": p} for p in ("dp_client", "dp_aggregate", "secure_aggregation")]

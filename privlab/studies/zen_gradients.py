@@ -314,7 +314,7 @@ TABLE_2 = Study(
             lambda table: hinders(table, "conv", [4], [64], **READING),
         ),
     ),
-    large=_wide,
+    large=lambda cell: _wide(cell) or (cell["activation"] == "relu" and cell["conv"] > 16),
     **{**COMMON, "data": COLOUR},  # type: ignore[arg-type]
 )
 TABLE_3 = Study(
