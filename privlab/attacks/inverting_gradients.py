@@ -29,7 +29,7 @@ THREAT = ThreatModel(
     position="server",
     access="white-box",
     security="honest-but-curious",
-    reads="gradient, update",
+    reads="gradient",
     capability="Sees the gradient or update of one client, and knows or infers its labels; knows the model, its loss, "
     "how the client trained and that images are smooth.",
     source="Zen, section 6",
