@@ -118,7 +118,6 @@ class Matcher:
         self.examples = _common_size(gradients)
         _check_fit(model, gradients)
         self.sent = {name: torch.stack([g[name].detach() for g in gradients]) for name in gradients[0]}
-        self.victims = len(gradients)
         self._model = _with_plain_norms(model).requires_grad_(False)
         self._weights = {name: value.detach() for name, value in self._model.named_parameters()}
         self._chunk = max(1, _MOST // sum(value.numel() for value in self._weights.values()))
@@ -143,14 +142,13 @@ class Matcher:
     def _path(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The mean gradient along a client's local training, in the order of the images."""
         assert self._local is not None
-        weights, total, steps = self._weights, dict.fromkeys(self._weights, torch.zeros(())), 0
+        weights, steps = self._weights, []
         for _ in range(self._local.epochs):
             for part in torch.arange(len(images)).split(self._local.batch):
                 step = self._step(weights, images[part], labels[part])
                 weights = {name: value - self._local.lr * step[name] for name, value in weights.items()}
-                total = {name: total[name].to(value) + value for name, value in step.items()}
-                steps += 1
-        return {name: value / steps for name, value in total.items()}
+                steps.append(step)
+        return {name: torch.stack([step[name] for step in steps]).mean(0) for name in weights}
 
     def __call__(self, images: Tensor, labels: Tensor, victim: Tensor) -> Tensor:
         """The objective of each trial, `(T,)`: images `(T, B, C, H, W)`, labels `(T, B, K)`, victim `(T,)`."""
@@ -242,10 +240,6 @@ def number_of_classes(model: nn.Module, shape: Sequence[int], device: torch.devi
         checks.whole("shape", size)
     try:
         with torch.no_grad():
-            return _quiet(model)(torch.zeros(1, *shape, device=device)).shape[1]
+            return copy.deepcopy(model).eval()(torch.zeros(1, *shape, device=device)).shape[1]
     except RuntimeError as error:
         raise ValueError(f"shape={tuple(shape)} does not fit the model ({error}); give that of one image") from error
-
-
-def _quiet(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).eval()

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from privlab import data, models, runtime
+from privlab import data, runtime
 from privlab.defences import dp_sgd
 from privlab.sharing import federated
 from privlab.studies.curious import checksum, dataset
 from privlab.studies.study import Cell, Claim, Metrics, Study, Table
-from privlab.studies.zen_gradients import BASE, METRICS, VICTIMS, attack, measure
+from privlab.studies.zen_gradients import BASE, METRICS, VICTIMS, attack, measure, network
 
 # One network takes every adaptation: DLG's with tanh, which FedAvg can train, where sigmoid hardly learns.
 PLAIN: Cell = {
@@ -66,7 +66,8 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
 
     `clients` and secure aggregation: the server has the mean of several clients' gradients, a mini-batch each, and
     looks for all their images. dp_client: the client clips and adds noise (DP-SGD at epsilon 6); dp_aggregate: the
-    server adds the noise to the mean, after it has seen each gradient, which it therefore attacks as it was.
+    server adds the noise to the mean, after it has seen each gradient, which it therefore attacks as it was: a row that
+    equals the plain one by construction. Victims are drawn from all images, so that few of them trained the model.
     """
     source = dataset(cell["data"])
     crowd = 8 if cell["protection"] == "secure_aggregation" else cell["clients"]
@@ -94,9 +95,7 @@ def resized(images: Tensor, size: int, channels: int) -> Tensor:
 
 def _model(cell: Cell, shape: Sequence[int], classes: int, seed: int) -> nn.Sequential:
     """The network of a cell, fresh or trained by FedAvg among three clients."""
-    knobs = {name: cell[name] for name in ("activation", "pool", "init")}
-    filters = (cell["conv"],) * cell["depth"]
-    fresh = models.lenet(shape, classes, filters=filters, fc=(), seed=runtime.derive(seed, "network"), **knobs)
+    fresh = network(cell, shape, classes, runtime.derive(seed, "network"))
     if cell["state"] == "untrained":
         return fresh
     return trained(fresh, cell["data"], cell["state"] == "trained_iid", seed, (cell["size"], cell["channels"]))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from privlab import data, models, runtime
 from privlab.attacks import Reconstruction, deep_leakage
+from privlab.defences import perturbation
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 from privlab.studies.curious import checksum, dataset
@@ -102,7 +103,7 @@ def _watched(
     clip: float | None,
 ) -> tuple[Reconstruction, Tensor]:
     """DLG, and the iteration at which each trial's squared distance would be printed as 0.0000 (NaN: never)."""
-    size = torch.tensor([sum(float(g[name].double().square().sum()) for name in g) for g in gradients])
+    size = torch.tensor([perturbation.norm(g) ** 2 for g in gradients])
     zero = torch.full((len(gradients), restarts), torch.nan)
 
     def watch(iteration: int, _images: Tensor, losses: Tensor) -> None:
@@ -162,8 +163,8 @@ def measure(done: Attacked) -> Metrics:
     single = [_quality(found.images[v, r], done.images[v]) for v in victims for r in range(FIRST)]
     quality = reconstruction.psnr(best, done.images).clamp_max(100)
     chosen = torch.arange(len(best))
-    sizes = [sum(float(g[name].double().square().sum()) for name in g) for g in done.gradients]
-    distance = found.loss[chosen, found.chosen].double().cpu() * torch.tensor(sizes)
+    sizes = torch.tensor([perturbation.norm(g) ** 2 for g in done.gradients], dtype=torch.float64)
+    distance = found.loss[chosen, found.chosen].double().cpu() * sizes
     trials = int(found.loss.isfinite().sum())
     zero = done.printed_zero[chosen, found.chosen.cpu()]
     return {
