@@ -1,6 +1,7 @@
 """One file per attack family. Each attack carries its `ThreatModel`."""
 
 from privlab.attacks import (
+    decoder,
     deep_leakage,
     gradient_extraction,
     inverting_gradients,
@@ -22,6 +23,7 @@ THREATS: tuple[ThreatModel, ...] = (
     label_inference.THREAT,
     deep_leakage.THREAT,
     inverting_gradients.THREAT,
+    *decoder.THREATS,
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "LocalTraining",
     "Reconstruction",
     "ThreatModel",
+    "decoder",
     "deep_leakage",
     "gradient_extraction",
     "inverting_gradients",

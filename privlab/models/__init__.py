@@ -7,6 +7,7 @@ from privlab.models.fully_connected import fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
 from privlab.models.lenet import lenet
 from privlab.models.resnet import resnet18
+from privlab.models.split_cnn import split_cnn
 from privlab.models.text import embedding_classifier
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "initialise",
     "lenet",
     "resnet18",
+    "split_cnn",
     "vgg_inspired",
 ]

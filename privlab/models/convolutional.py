@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from privlab import checks, runtime
+from privlab.models._layers import image_shape
 from privlab.models.initialisation import initialise
 
 
@@ -26,11 +27,10 @@ def vgg_inspired(
     Raises ValueError for a shape that is not (C, H, W), an even kernel, or a number below one.
     Source: "Curious", Table 7 (right).
     """
-    if len(shape) != 3:
-        raise ValueError(f"shape={tuple(shape)} is not that of an image; give (C, H, W)")
+    image_shape(shape)
     if not filters:
         raise ValueError("filters is empty; give at least one number")
-    for name, sizes in (("shape", shape), ("filters", filters), ("neurons", [neurons]), ("classes", [classes])):
+    for name, sizes in (("filters", filters), ("neurons", [neurons]), ("classes", [classes])):
         for size in sizes:
             checks.whole(name, size)
     checks.whole("kernel", kernel)

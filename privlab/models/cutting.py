@@ -12,7 +12,7 @@ def cut(model: nn.Sequential, after: str) -> tuple[nn.Sequential, nn.Sequential]
     """
     names = [name for name, _ in model.named_children()]
     if after not in names[:-1]:
-        raise ValueError(f"after={after!r} is no place to cut this model; choose one of {', '.join(names[:-1])}")
+        raise ValueError(f"cut={after!r} is no place to cut this model; choose one of {', '.join(names[:-1])}")
     place = names.index(after) + 1
     layers = list(model.named_children())
     return nn.Sequential(OrderedDict(layers[:place])), nn.Sequential(OrderedDict(layers[place:]))

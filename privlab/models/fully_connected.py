@@ -1,15 +1,12 @@
 """The fully-connected network of "Curious", Table 7."""
 
-import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import nn
 
-from privlab import checks, runtime
-from privlab.models.initialisation import initialise
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+from privlab import checks
+from privlab.models._layers import Layers, network
 
 
 def fully_connected(
@@ -29,19 +26,10 @@ def fully_connected(
     Raises ValueError for an empty shape, a width below one or an unknown activation or init.
     Source: "Curious", Table 7 (left).
     """
-    checks.one_of("activation", activation, ACTIVATIONS)
     for name, sizes in (("shape", shape), ("widths", widths)):
         if not sizes:
             raise ValueError(f"{name} is empty; give at least one number")
         for size in sizes:
             checks.whole(name, size)
-    checks.whole("classes", classes)
-    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    inputs = math.prod(shape)
-    for number, width in enumerate(widths, start=1):
-        layers[f"fc{number}"] = nn.utils.skip_init(nn.Linear, inputs, width)
-        layers[f"{activation}{number}"] = ACTIVATIONS[activation]()
-        inputs = width
-    layers["output"] = nn.utils.skip_init(nn.Linear, inputs, classes)
-    network = nn.Sequential(layers)
-    return initialise(network, init, runtime.derive(seed, "initialise"))  # type: ignore[return-value]
+    layers: Layers = OrderedDict(flatten=nn.Flatten())
+    return network(layers, shape, classes, fc=widths, activation=activation, init=init, seed=seed)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, runtime
+from privlab.models._layers import image_shape
 from privlab.models.initialisation import draw_like_pytorch
 
 NORMS = ("batch", "group")
@@ -51,10 +52,7 @@ def resnet18(
     Raises ValueError for a shape that is not (C, H, W), a number below one or an unknown norm.
     Source: He et al. 2016, Table 1; "Zen", section 6.
     """
-    if len(shape) != 3:
-        raise ValueError(f"shape={tuple(shape)} is not that of an image; give (C, H, W)")
-    for size in shape:
-        checks.whole("shape", size)
+    image_shape(shape)
     checks.whole("classes", classes)
     checks.whole("width", width)
     checks.one_of("norm", norm, NORMS)

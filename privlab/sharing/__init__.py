@@ -1,1 +1,1 @@
-"""What leaves a client: gradients and model updates."""
+"""What leaves a client: gradients, model updates, and activations."""

@@ -96,7 +96,8 @@ def average(gradients: Sequence[Gradient]) -> Gradient:
     return Gradient(mean, sum(g.examples for g in gradients))
 
 
-def _batches(client: Client, size: int, random: torch.Generator) -> list[Tensor]:
+def mini_batches(client: Client, size: int, random: torch.Generator) -> list[Tensor]:
+    """One epoch: the numbers of a client's examples in random order, `size` at a time (the last may be shorter)."""
     order = torch.randperm(len(client.labels), generator=random).to(client.labels.device)
     return list(order.split(size))
 
@@ -129,7 +130,7 @@ def fed_sgd(
     for number in range(rounds):
         received = []
         for index, client in enumerate(clients):
-            chosen = _batches(client, batch, random)[0]
+            chosen = mini_batches(client, batch, random)[0]
             sent = send(number, index, model) if send else model
             answer = gradient(sent, client.images[chosen], client.labels[chosen])
             answer = protect(number, index, answer) if protect else answer
@@ -153,7 +154,7 @@ def local_update(
     local = copy.deepcopy(model)
     optimiser = torch.optim.SGD(local.parameters(), lr=lr)
     for _ in range(epochs):
-        for chosen in _batches(client, batch, random):
+        for chosen in mini_batches(client, batch, random):
             optimiser.zero_grad()
             cross_entropy(local(client.images[chosen]), client.labels[chosen]).backward()
             optimiser.step()

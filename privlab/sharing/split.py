@@ -1,0 +1,243 @@
+"""Split learning in one process: a network cut in two, activations up the wire, their gradients down."""
+
+import copy
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from privlab import checks, models, runtime
+from privlab.sharing.federated import Client, cross_entropy, mini_batches
+
+WEIGHTS = ("handed_on", "averaged")
+Penalty = Callable[[Tensor, Tensor], Tensor]  # the owner's own loss of (images, activations)
+State = Mapping[str, Tensor]
+
+
+class Protect(Protocol):
+    """What a data owner does to activations `(N, ...)` before they leave: a function of the same shape, and a seed."""
+
+    def __call__(self, activations: Tensor, *, seed: int | torch.Generator) -> Tensor: ...
+
+
+@dataclass
+class Traffic:
+    """Bytes that crossed the wire: activations and labels up, gradients of activations down, owners' weights."""
+
+    activations: int = 0
+    labels: int = 0
+    gradients: int = 0
+    weights: int = 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """A network in two segments: the data owners' and the server's. `traffic`: what its training has sent."""
+
+    owner: nn.Sequential
+    server: nn.Sequential
+    traffic: Traffic
+
+    @property
+    def whole(self) -> nn.Sequential:
+        """Both segments as one network, which shares their weights."""
+        return nn.Sequential(*self.owner, *self.server)
+
+
+def segments(model: nn.Sequential, cut: str) -> Split:
+    """A copy of the network, cut after the layer called `cut`.
+
+    Raises ValueError for a name that is not one of its layers, or is the last, with those there are.
+    """
+    owner, server = models.cut(copy.deepcopy(model), cut)
+    return Split(owner, server, Traffic())
+
+
+@torch.no_grad()
+def send(
+    owner: nn.Module, images: Tensor, *, protect: Protect | None = None, seed: int | torch.Generator = 0
+) -> Tensor:
+    """What a data owner sends when it asks for predictions: `(N, C, H, W)` -> activations `(N, ...)`.
+
+    protect: a defence on the release. The segment is used in eval mode, and left as it was.
+    """
+    checks.images("images", images)
+    random, was = runtime.generator(seed), owner.training
+    owner.eval()
+    sent = torch.cat([owner(part) for part in images.split(512)])
+    owner.train(was)
+    return protect(sent, seed=random) if protect else sent
+
+
+@torch.no_grad()
+def accuracy(
+    parts: Split,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    protect: Protect | None = None,
+    seed: int | torch.Generator = 0,
+) -> float:
+    """The share of images that the server classifies right from what it is sent, in [0, 1]."""
+    was = parts.server.training
+    parts.server.eval()
+    logits = torch.cat(
+        [parts.server(part) for part in send(parts.owner, images, protect=protect, seed=seed).split(512)]
+    )
+    parts.server.train(was)
+    return (logits.argmax(1) == labels).float().mean().item()
+
+
+def train(
+    model: nn.Sequential,
+    owners: Sequence[Client],
+    *,
+    cut: str,
+    rounds: int = 1,
+    epochs: int = 1,
+    batch: int = 32,
+    lr: float = 1e-3,
+    weights: str = "handed_on",
+    protect: Protect | None = None,
+    penalty: Penalty | None = None,
+    seed: int = 0,
+    listen: Callable[[int, int, Tensor], None] | None = None,
+    after: Callable[[int, Split], None] | None = None,
+) -> Split:
+    """Split learning: an owner sends the activations of a mini-batch, the server sends back their gradient.
+
+    In each of `rounds`, every owner trains for `epochs` with Adam. The owners share one segment: `handed_on`, each
+    goes on from the weights of the one before (one owner has nobody to hand to); `averaged`, each begins the round
+    with the same weights, the server keeps a copy of its segment for each, and both are averaged by examples, as in
+    FedAvg (split learning within federated learning). The server knows the labels.
+    protect: what owners do to activations before they leave, in training too. penalty: a loss of (images, what is
+    sent) that the owner adds for its own segment; the server sees nothing of it.
+    `listen(round, owner, activations)` is called with everything that the server receives, and `after(round, parts)`
+    with the network as it is after each round. Returns trained copies of the two segments.
+    Raises ValueError for no owners, an unknown layer, or numbers out of range.
+    Source: Gupta and Raskar 2018; "Zen", sections 3.1.1 and 5.2; SplitNN, appendix B, Algorithm 1.
+    """
+    for name, value in (("rounds", rounds), ("epochs", epochs), ("batch", batch)):
+        checks.whole(name, value)
+    checks.number("lr", lr, 0, open_low=True)
+    checks.one_of("weights", weights, WEIGHTS)
+    if not owners:
+        raise ValueError("there are no data owners; give at least one")
+    parts, random = segments(model, cut), runtime.generator(runtime.derive(seed, "split"))
+    parts.owner.train(), parts.server.train()
+    wire = _Wire(parts.traffic, protect, penalty, random)
+    optimisers = _optimisers(parts, lr)
+    for number in range(rounds):
+        start, trained = _state(parts), []
+        for index, client in enumerate(owners):
+            if weights == "averaged":
+                _load(parts, start)
+                optimisers = _optimisers(parts, lr)
+            wire.listen = functools.partial(listen, number, index) if listen else None
+            for _ in range(epochs):
+                for chosen in mini_batches(client, batch, random):
+                    wire.step(parts, optimisers, client.images[chosen], client.labels[chosen])
+            trained.append((_state(parts), len(client.labels)))
+        if weights == "averaged":
+            _load(parts, _mean(trained))
+        if len(owners) > 1:  # one way from owner to owner; up to the server, and down again, where they are averaged
+            trips = 2 * len(owners) if weights == "averaged" else len(owners)
+            parts.traffic.weights += trips * sum(_bytes(each) for each in parts.owner.parameters())
+        if after:
+            after(number, parts)
+    return parts
+
+
+def retrain_server(
+    parts: Split,
+    owners: Sequence[Client],
+    *,
+    protect: Protect | None = None,
+    epochs: int = 1,
+    batch: int = 32,
+    lr: float = 1e-3,
+    seed: int = 0,
+) -> Split:
+    """The server's segment trained on while the owners' stays as it is, so that it learns to bear their noise.
+
+    Returns copies of both segments. It takes the server's help: an owner cannot do it alone.
+    Source: SplitNN, section 5. Raises ValueError for numbers out of range.
+    """
+    for name, value in (("epochs", epochs), ("batch", batch)):
+        checks.whole(name, value)
+    checks.number("lr", lr, 0, open_low=True)
+    parts, random = copy.deepcopy(parts), runtime.generator(runtime.derive(seed, "retrain"))
+    wire = _Wire(parts.traffic, protect, None, random)
+    frozen = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)  # moves nothing of the owner's
+    optimisers = frozen, torch.optim.Adam(parts.server.parameters(), lr=lr, fused=True)
+    for _ in range(epochs):
+        for client in owners:
+            for chosen in mini_batches(client, batch, random):
+                wire.step(parts, optimisers, client.images[chosen], client.labels[chosen])
+    return parts
+
+
+Optimisers = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
+
+
+@dataclass
+class _Wire:
+    """One mini-batch up the wire and back, counted."""
+
+    traffic: Traffic
+    protect: Protect | None
+    penalty: Penalty | None
+    random: torch.Generator
+    listen: Callable[[Tensor], None] | None = None
+
+    def step(self, parts: Split, optimisers: Optimisers, images: Tensor, labels: Tensor) -> None:
+        activations = parts.owner(images)
+        sent = self.protect(activations, seed=self.random) if self.protect else activations
+        received = sent.detach().requires_grad_()  # all that the server has
+        if self.listen:
+            self.listen(received.detach().clone())
+        for optimiser in optimisers:
+            optimiser.zero_grad()
+        cross_entropy(parts.server(received), labels).backward()
+        returned = received.grad
+        assert returned is not None
+        self.traffic.activations += _bytes(received)
+        self.traffic.labels += _bytes(labels)
+        self.traffic.gradients += _bytes(returned)
+        if sent.requires_grad:  # a segment without weights, such as `flatten`, has nothing to learn
+            own = [] if self.penalty is None else [self.penalty(images, sent)]
+            torch.autograd.backward([sent, *own], [returned, *([None] * len(own))])
+        for optimiser in optimisers:
+            optimiser.step()
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _optimisers(parts: Split, lr: float) -> Optimisers:
+    nothing = [torch.zeros(1, requires_grad=True)]
+    return (
+        torch.optim.Adam(list(parts.owner.parameters()) or nothing, lr=lr, fused=True),
+        torch.optim.Adam(parts.server.parameters(), lr=lr, fused=True),
+    )
+
+
+def _state(parts: Split) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in parts.whole.state_dict().items()}
+
+
+def _load(parts: Split, state: State) -> None:
+    parts.whole.load_state_dict(state)
+
+
+def _mean(states: Sequence[tuple[State, int]]) -> dict[str, Tensor]:
+    """States of equal networks, averaged by numbers of examples; whole numbers, such as counters, are the first's."""
+    total = sum(count for _, count in states)
+    mean = dict(states[0][0])
+    for name in [name for name, value in mean.items() if value.is_floating_point()]:
+        mean[name] = torch.stack([state[name] * (count / total) for state, count in states]).sum(0)
+    return mean

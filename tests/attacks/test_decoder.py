@@ -1,0 +1,147 @@
+import functools
+
+import pytest
+import torch
+
+from privlab import data, models
+from privlab.attacks import decoder
+from privlab.defences import averaged, laplace
+from privlab.metrics import reconstruction
+from privlab.sharing import federated, split
+
+NETS = {
+    "lenet": models.lenet,
+    "lenet with strides": functools.partial(models.lenet, pool="stride"),
+    "lenet with average pooling": functools.partial(models.lenet, pool="average"),
+    "alexnet": functools.partial(models.alexnet, width=0.03),
+    "resnet18": functools.partial(models.resnet18, width=4),
+    "vgg_inspired": functools.partial(models.vgg_inspired, filters=(3, 4), neurons=9),
+    "fully_connected": functools.partial(models.fully_connected, widths=(30, 20)),
+    "split_cnn": functools.partial(models.split_cnn, filters=(3, 4), units=20),
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def target(digits):
+    """A network in split learning, what the adversary has, and its victims: 400, 600 and 359 digits."""
+    part = digits.sample(1000)
+    owners = [federated.Client(part.images[:400], part.labels[:400])]
+    model = models.split_cnn(digits.shape, 10, filters=(6, 8), units=60)
+    parts = split.train(model, owners, cut="tanh3", epochs=12)
+    return parts, part[400:], data.load("digits", split="test")
+
+
+def attack(target, protect=None, epochs=15, seed=0, seen=None):
+    """Decoder and its reconstructions of victims whose activations `seen` protects."""
+    parts, own, victims = target
+    network = decoder.mirror(parts.owner, victims.shape, seed=seed)
+    pairs = split.send(parts.owner, own.images), own.images
+    trained = decoder.train(network, *pairs, epochs=epochs, lr=2e-3, protect=protect, seed=seed)
+    return decoder.reconstruct(trained, split.send(parts.owner, victims.images, protect=seen, seed=5))
+
+
+def quality(images, target):
+    return reconstruction.psnr(images, target[2].images).mean().item()
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64), (2, 17, 23)])
+@pytest.mark.parametrize("name", NETS)
+def test_the_decoder_fits_every_cut_of_every_network(name, shape):
+    model = NETS[name](shape, 10)
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    for cut in [layer for layer, _ in model.named_children()][:-1]:
+        owner = split.segments(model, cut).owner
+        found = decoder.mirror(owner, shape)(split.send(owner, images))
+        assert found.shape == images.shape, cut
+
+
+def test_it_has_as_many_transposed_convolutions_as_the_segment_has_convolutions():
+    for depth in (1, 2, 4):
+        model = models.lenet((1, 28, 28), 10, filters=(4,) * depth, pooled=1)
+        undone = decoder.mirror(split.segments(model, f"relu{depth}").owner, (1, 28, 28))
+        assert sum(isinstance(layer, torch.nn.ConvTranspose2d) for layer in undone) == depth
+
+
+def test_it_knows_the_layers_and_not_the_weights():
+    first, second = (split.segments(models.lenet((1, 28, 28), 10, seed=s), "pool2").owner for s in (0, 1))
+    same = zip(
+        decoder.mirror(first, (1, 28, 28)).parameters(), decoder.mirror(second, (1, 28, 28)).parameters(), strict=True
+    )
+    assert all(torch.equal(a, b) for a, b in same)
+    other = decoder.mirror(first, (1, 28, 28), seed=1)
+    assert not torch.equal(next(other.parameters()), next(decoder.mirror(first, (1, 28, 28)).parameters()))
+
+
+def test_building_it_leaves_the_global_generator_and_the_segment_alone():
+    owner = split.segments(models.resnet18((1, 28, 28), 10, width=4), "norm1").owner.train()
+    before, state = torch.random.get_rng_state(), {k: v.clone() for k, v in owner.state_dict().items()}
+    decoder.mirror(owner, (1, 28, 28))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert owner.training
+    assert all(torch.equal(state[k], v) for k, v in owner.state_dict().items())
+
+
+def test_a_segment_that_only_flattens_is_undone_exactly(digits):
+    owner = split.segments(models.fully_connected(digits.shape, 10), "flatten").owner
+    images = digits.images[:5]
+    network = decoder.train(decoder.mirror(owner, digits.shape), split.send(owner, images), images)
+    assert torch.equal(decoder.reconstruct(network, split.send(owner, images)), images)
+
+
+def test_it_reconstructs_images_it_has_never_seen(target):
+    found, truth = attack(target), target[2].images
+    mean = target[1].images.mean(0).expand_as(truth)
+    assert quality(found, target) > quality(mean, target) + 5
+    nearest = reconstruction.identify(found, truth)
+    assert (nearest == torch.arange(len(truth))).float().mean() > 0.5
+
+
+def test_noise_that_it_does_not_expect_stops_it_and_noise_it_knows_of_does_so_less(target):
+    noisy = functools.partial(laplace, scale=1.0)
+    naive, aware = attack(target, seen=noisy), attack(target, protect=noisy, seen=noisy)
+    mean = quality(target[1].images.mean(0).expand_as(naive), target)
+    assert quality(naive, target) < mean + 1
+    assert quality(aware, target) > quality(naive, target) + 2
+    assert quality(attack(target), target) > quality(aware, target) + 1
+
+
+def test_repeated_queries_undo_the_noise(target):
+    once = functools.partial(laplace, scale=1.0)
+    often = averaged(once, 64)
+    found = [quality(attack(target, protect=p, seen=p), target) for p in (once, often)]
+    assert found[1] > found[0] + 1
+
+
+def test_the_adversary_sees_its_own_loss_fall_and_training_is_repeatable(target):
+    parts, own, _ = target
+    losses = []
+    network = decoder.mirror(parts.owner, own.shape)
+    pairs = split.send(parts.owner, own.images), own.images
+    first = decoder.train(network, *pairs, epochs=3, watch=lambda epoch, loss: losses.append((epoch, loss)))
+    assert [epoch for epoch, _ in losses] == [0, 1, 2]
+    assert losses[2][1] < losses[0][1]
+    again, other = (decoder.train(network, *pairs, epochs=3, seed=s) for s in (0, 1))
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+    assert not torch.equal(next(first.parameters()), next(network.parameters()))
+
+
+def test_what_does_not_fit_is_refused(target):
+    parts, own, _ = target
+    sent = split.send(parts.owner, own.images)
+    network = decoder.mirror(parts.owner, own.shape)
+    with pytest.raises(ValueError, match="there are 10 activations for 11 images"):
+        decoder.train(network, sent[:10], own.images[:11])
+    small = torch.nn.functional.interpolate(own.images, (14, 14))
+    with pytest.raises(ValueError, match=r"the decoder makes \(1, 28, 28\) .* the images are \(1, 14, 14\)"):
+        decoder.train(network, sent, small)
+    with pytest.raises(ValueError, match=r"does not take images of shape \(3, 28, 28\)"):
+        decoder.mirror(parts.owner, (3, 28, 28))
+    with pytest.raises(ValueError, match="epochs=0"):
+        decoder.train(network, sent, own.images, epochs=0)
