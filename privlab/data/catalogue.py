@@ -88,6 +88,18 @@ _IMDB = File(
     "md5:7c2ac02c03563afcf9b574c7e56c153a",
     84,
 )
+_OMNIGLOT = tuple(
+    File(
+        f"omniglot/images_background_small{number}.zip",
+        f"https://github.com/brendenlake/omniglot/raw/master/python/images_background_small{number}.zip",
+        f"md5:{digest}",
+        size,
+    )
+    for number, digest, size in (
+        (1, "e704a628b5459e08445c13499850abc4", 1.3),
+        (2, "b75a71a51d3b13f821f212756fe481fd", 1.6),
+    )
+)
 _CLOTHES = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 _OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # EMNIST's six ways of grouping characters into classes (Cohen et al. 2017, Table II).
@@ -132,6 +144,15 @@ _ENTRIES = [
         "not stated; cite Krizhevsky 2009",
         "patches",
         (_CIFAR100,),
+    ),
+    Entry(
+        "omniglot",
+        "Omniglot: handwritten characters of ten alphabets, black on white, 105x105, with their drawers",
+        "omniglot",
+        (),
+        "MIT",
+        "digits",
+        _OMNIGLOT,
     ),
     Entry(
         "imdb",

@@ -5,7 +5,7 @@ import io
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,26 @@ def emnist(path: Path, group: str, split: str) -> tuple[np.ndarray, np.ndarray]:
         )
     # The publisher stores characters on their side, and counts letters from 1.
     return images.transpose(0, 2, 1).copy(), labels - (group == "letters")
+
+
+def omniglot(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Images `(N, 105, 105)`, black on white, labels, users and the characters' names, from Omniglot's archives.
+
+    A file is called `set/alphabet/character/NNNN_DD.png`, DD being one of twenty drawers. A drawer's number means the
+    same person within one alphabet only, so that a user is an alphabet and a drawer. Archives share alphabets (Greek
+    and Latin are in both small ones); each image is taken once.
+    """
+    pictures: dict[str, np.ndarray] = {}
+    for path in paths:
+        for place, raw in _files(path):
+            with Image.open(io.BytesIO(raw)) as image:
+                pictures.setdefault(place.partition("/")[2], np.asarray(image.convert("L")))
+    names = [Path(name) for name in pictures]
+    characters = [name.parent.as_posix() for name in names]
+    writers = [f"{name.parent.parent.name}/{name.stem.rpartition('_')[2]}" for name in names]
+    classes, users = sorted(set(characters)), sorted(set(writers))
+    labels, whose = np.array([classes.index(c) for c in characters]), np.array([users.index(w) for w in writers])
+    return np.stack(list(pictures.values())), labels, whose, tuple(classes)
 
 
 def imdb(path: Path, split: str) -> Iterator[tuple[str, int]]:

@@ -146,7 +146,7 @@ def fingerprint(name: str, split: str = "train") -> tuple[str, str]:
     if entry and not entry.embedded and split != "val":
         found = locate(entry, online=False)
         if found[0].sha256:  # a folder has none
-            return _origin(_of_split(found, split) if len(found) > 1 else found)
+            return _origin(_of_split(found, split) if entry.kind == "idx" and len(found) > 1 else found)
     dataset = load(name, split, download=False)
     return dataset.checksum, dataset.source
 
@@ -203,6 +203,10 @@ def _read(entry: Entry, found: list[fetch.Found], split: str, size: int | None, 
     if entry.kind == "images":
         return _pictures(entry.name, path, split, size, found)
     _no_validation(entry, split)
+    if entry.kind == "omniglot":
+        _only_train(entry.name, split)
+        images, targets, users, classes = formats.omniglot([item.path for item in found])
+        return _dataset(entry.name, split, images, targets, classes, found, users)
     if entry.kind == "idx":
         found = _of_split(found, split)
         images, targets = (formats.idx(item.path.read_bytes()) for item in found)
@@ -218,9 +222,13 @@ def _no_validation(entry: Entry, split: str) -> None:
         raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
 
 
-def _pictures(name: str, path: Path, split: str, size: int | None, found: list[fetch.Found]) -> Dataset:
+def _only_train(name: str, split: str) -> None:
     if split != "train":
-        raise ValueError(f"{path} is one set of images, taken as split='train'; for split={split!r} load another path")
+        raise ValueError(f"{name} is one set of images, taken as split='train'; for split={split!r} load another path")
+
+
+def _pictures(name: str, path: Path, split: str, size: int | None, found: list[fetch.Found]) -> Dataset:
+    _only_train(str(path), split)
     images, labels, classes = formats.images(path, size or 224)
     return _dataset(name, split, images, labels, classes, found)
 

@@ -75,3 +75,16 @@ def png(size, colour):
     buffer = io.BytesIO()
     Image.new("RGB", size, colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def omniglot(folder):
+    """Both small archives, with the Greek character in both: pictures by name, each of its own shade."""
+    greek, korean, latin = "Greek/character01/0394", "Korean/character02/0541", "Latin/character01/0683"
+    holds = {"1": [(greek, 1), (greek, 2), (korean, 1), (korean, 2)], "2": [(greek, 1), (latin, 1), (latin, 20)]}
+    names = sorted({f"{place}_{drawer:02}.png" for pairs in holds.values() for place, drawer in pairs})
+    made = {name: png((105, 105), (9 * number,) * 3) for number, name in enumerate(names)}
+    for number, pairs in holds.items():
+        with zipfile.ZipFile(folder / f"images_background_small{number}.zip", "w") as archive:
+            for name in (f"{place}_{drawer:02}.png" for place, drawer in pairs):
+                archive.writestr(f"images_background_small{number}/{name}", made[name])
+    return made

@@ -48,6 +48,16 @@ def test_emnist_turns_characters_upright_and_counts_letters_from_zero(tmp_path):
     assert np.array_equal(numbers, labels - 1)
 
 
+def test_omniglot_takes_each_image_once_and_a_user_is_a_drawer_of_one_alphabet(tmp_path):
+    made = publishers.omniglot(tmp_path)
+    images, labels, users, classes = formats.omniglot(sorted(tmp_path.glob("*.zip")))
+    assert images.shape == (len(made), 105, 105) == (6, 105, 105)
+    assert classes == ("Greek/character01", "Korean/character02", "Latin/character01")
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert users.tolist() == [0, 1, 2, 3, 4, 5]
+    assert images[:, 0, 0].tolist() == [0, 9, 18, 27, 36, 45]
+
+
 def test_imdb_yields_only_labelled_reviews_of_the_split(tmp_path):
     publishers.imdb(tmp_path / "a.tar.gz")
     assert [label for _, label in formats.imdb(tmp_path / "a.tar.gz", "train")] == [0, 1]
