@@ -106,6 +106,31 @@ def _device(network: nn.Module) -> torch.device:
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
+class Standardise(nn.Module):
+    """Activations less the mean, over the standard deviation, of those that the adversary has: one number each."""
+
+    def __init__(self, activations: Tensor) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.spread: Tensor
+        self.register_buffer("mean", activations.mean())
+        self.register_buffer("spread", activations.std().clamp_min(1e-6))
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """The same shape."""
+        return (activations - self.mean) / self.spread
+
+
+@torch.no_grad()
+def _begin_at_the_mean(decoder: nn.Sequential, images: Tensor) -> None:
+    """The last layer before the sigmoid: small weights, and a bias at which the sigmoid gives the mean image."""
+    last = [layer for layer in decoder if isinstance(layer, nn.Linear | nn.ConvTranspose2d)][-1]
+    mean = images.mean(0).flatten() if isinstance(last, nn.Linear) else images.mean((0, 2, 3))
+    assert last.bias is not None
+    last.bias.copy_(mean.clamp(0.01, 0.99).logit())
+    last.weight.mul_(0.3)
+
+
 def train(
     decoder: nn.Sequential,
     activations: Tensor,
@@ -124,6 +149,8 @@ def train(
     the adversary knows of and repeats, anew in each step, on its own activations (the *noise-aware* adversary); without
     it the adversary takes them for what it will see (the *naive* one). watch(epoch, loss): called after each epoch with
     the mean loss. A decoder without weights, of a segment that only flattens, is handed back as it is.
+    Activations are brought to mean 0 and spread 1 first, and the decoder begins at the mean of the adversary's images:
+    without both, one decoder in several ends at black images, which are near the mean of MNIST.
     Raises ValueError for numbers out of range, or a decoder that does not fit.
     Source: SplitNN, section 3 and appendix D (10 epochs, learning rate 1e-3, 32 at a time); "Zen", section 4.2
     (50 epochs, 1e-4).
@@ -139,6 +166,8 @@ def train(
         raise ValueError(f"the decoder makes {made} of these activations, the images are {tuple(images.shape[1:])}")
     if not list(decoder.parameters()):
         return decoder.eval()
+    _begin_at_the_mean(decoder, images)
+    decoder.insert(0, Standardise(protect(activations, seed=random) if protect else activations))
     optimiser = torch.optim.Adam(decoder.parameters(), lr=lr, fused=True)
     for epoch in range(epochs):
         total = 0.0

@@ -10,8 +10,10 @@ from privlab.studies import (
     curious_rounds,
     curious_text,
     curious_training,
+    splitnn,
     zen_adaptations,
     zen_case_study,
+    zen_decoder_studies,
     zen_gradients,
 )
 from privlab.studies.study import Study
@@ -25,8 +27,10 @@ _PAPERS = (
     curious_optimisation,
     curious_detection,
     curious_rounds,
+    splitnn,
     zen_adaptations,
     zen_case_study,
+    zen_decoder_studies,
     zen_gradients,
 )
 STUDIES: dict[str, Study] = {

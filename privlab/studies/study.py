@@ -23,6 +23,7 @@ PAPER_DATA = {
     "imdb": ("IMDB", True),
     "manual": ("IMDB", False),
     "pneumoniamnist": ("PneumoniaMNIST", True),
+    "pathmnist": ("PathMNIST", True),
 }
 
 

@@ -85,9 +85,10 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
 
 
 def resized(images: Tensor, size: int, channels: int) -> Tensor:
-    """Images `(N, C, H, W)` at `size` x `size` pixels, grey if `channels` is 1, on the 8-bit grid."""
+    """Images `(N, C, H, W)` at `size` x `size` pixels with 1 or 3 `channels`, on the 8-bit grid."""
     if channels == 1 and images.shape[1] == 3:
         images = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    images = images.expand(-1, channels, -1, -1)
     if images.shape[-1] != size:
         images = nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
     return (images.clamp(0, 1) * 255).round() / 255
