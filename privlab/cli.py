@@ -1,4 +1,4 @@
-"""The command line: `privlab list`, `run`, `compare`, `data list`."""
+"""The command line: `privlab list`, `run`, `compare`, `explore`, `data list`."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from privlab import __version__, data, runtime, studies
+from privlab import __version__, checks, data, runtime, studies
 from privlab.studies.compare import as_json
 
 
@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (run, compare):
         command.add_argument("--results", type=Path, help="folder of measured rows (default: results/ of the checkout)")
 
+    rendered = commands.add_parser("explore", help="make the stored frames of an explorer (minutes)")
+    rendered.add_argument("explorer", help="decode or hide")
+    rendered.add_argument("--again", action="store_true", help="also those that are there")
     about_data = commands.add_parser("data", help="the data sets").add_subparsers(dest="what", required=True)
     data_listing = about_data.add_parser("list", help="name, size, licence, and whether it is here")
     for command in (listing, run, compare, data_listing):
@@ -92,6 +95,16 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"{len(rows)} rows of {study.id}; `privlab compare {study.id}` prints them beside the paper's")
 
 
+def _explore(name: str, again: bool) -> None:
+    from privlab import explore  # it brings the widgets with it, which the other commands do not need
+
+    checks.one_of("explorer", name, explore.STORED)
+    checksum, source = data.fingerprint("digits")
+    provenance = {"code": studies.code_version(), "data_checksum": checksum, "data_source": source}
+    path = explore.frames.render(name, explore.STORED[name], provenance, again=again)
+    print(f"the frames of {name} are in {path}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for a mistake in the call, 130 when interrupted."""
     parsed = _parser().parse_args(arguments)
@@ -100,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _list(parsed.json)
         elif parsed.command == "data":
             _data_list(parsed.json)
+        elif parsed.command == "explore":
+            _explore(parsed.explorer, parsed.again)
         elif parsed.command == "run":
             _run(parsed)
         else:

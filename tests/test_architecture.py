@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "attacks": {*BASE, "sharing"},
     "studies": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks"},
     "explore": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks", "studies"},
-    "cli": {*BASE, "data", "studies"},
+    "cli": {*BASE, "data", "studies", "explore"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,22 +1,31 @@
 """Interactive explorers: a function from settings to a small picture and numbers, and the settings worth showing."""
 
+from privlab.explore.decoding import decode, decode_explorer
 from privlab.explore.detecting import flag, flag_explorer
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import gallery, show_images, style
+from privlab.explore.hiding import hide, hide_explorer
 from privlab.explore.inverting import invert, invert_explorer
 from privlab.explore.leaking import leak, leak_explorer
 from privlab.explore.noise import blur, blur_explorer
 from privlab.explore.stealing import steal, steal_explorer
 
+STORED = {"decode": decode_explorer, "hide": hide_explorer}  # those whose frames are made beforehand
+
 __all__ = [
+    "STORED",
     "Explorer",
     "Frame",
     "Knob",
     "blur",
     "blur_explorer",
+    "decode",
+    "decode_explorer",
     "flag",
     "flag_explorer",
     "gallery",
+    "hide",
+    "hide_explorer",
     "invert",
     "invert_explorer",
     "leak",

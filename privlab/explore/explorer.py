@@ -59,6 +59,7 @@ class Explorer(anywidget.AnyWidget):
 
     On a static page every setting of the grid is looked up; with a kernel the same object computes settings
     off the grid too. `start` is the first setting, `size` the pictures' width and height in pixels.
+    stored: frames made beforehand, by `key`, for settings that each take a training; they are shown as they are.
     Raises ValueError for more than 60 settings, or a start that is not on the grid.
     """
 
@@ -75,8 +76,10 @@ class Explorer(anywidget.AnyWidget):
         start: Mapping[str, Any],
         size: tuple[int, int],
         title: str,
+        stored: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.function, self.knobs, self.start = function, tuple(knobs), dict(start)
+        self.stored = stored or {}
         total = len(self.grid())
         if total > MOST_SETTINGS:
             raise ValueError(f"the grid has {total} settings; keep it to {MOST_SETTINGS}, so that a page stays small")
@@ -84,7 +87,7 @@ class Explorer(anywidget.AnyWidget):
             checks.one_of(f"start[{knob.name!r}]", start.get(knob.name), knob.values)
         keys = [{"name": k.name, "label": k.label, "values": k.values, "live": k.live} for k in knobs]
         spec = {"title": title, "knobs": keys, "start": self.start, "size": size}
-        super().__init__(spec=spec, first=function(**self.start).as_json())
+        super().__init__(spec=spec, first=self._frame(self.start))
         self.on_msg(self._answer)
 
     def grid(self) -> list[dict[str, Any]]:
@@ -103,19 +106,20 @@ class Explorer(anywidget.AnyWidget):
         if message.get("kind") != "frame":
             return
         try:
-            frame = self.function(**message["settings"]).as_json()
+            frame = self._frame(message["settings"])
         except (ValueError, TypeError, RuntimeError) as error:
             self.send({"kind": "error", "id": message["id"], "text": str(error)})
         else:
             self.send({"kind": "frame", "id": message["id"], "frame": frame})
 
+    def _frame(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        ordered = {knob.name: settings[knob.name] for knob in self.knobs if knob.name in settings}
+        return self.stored.get(key(ordered)) or self.function(**settings).as_json()
+
     def html(self) -> str:
         """The explorer as HTML that needs no kernel, no network and no other script."""
         name = f"privlab-{uuid.uuid4().hex[:12]}"
-        frames = {
-            "|".join(str(_plain(value)) for value in setting.values()): self.function(**setting).as_json()
-            for setting in self.grid()
-        }
+        frames = {key(setting): self._frame(setting) for setting in self.grid()}
         first = self.first
         picture = f'<img src="{first["image"]}" alt="{html.escape(first["alt"], quote=True)}">'
         script = _SHIM.format(
@@ -127,6 +131,11 @@ class Explorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
         return {**data, "text/html": self.html()}, metadata
+
+
+def key(settings: Mapping[str, Any]) -> str:
+    """A setting as the front end looks it up."""
+    return "|".join(str(_plain(value)) for value in settings.values())
 
 
 def _plain(value: Any) -> Any:

@@ -87,6 +87,23 @@ def labelled(images: Mapping[str, Tensor], size: tuple[int, int], *, lossless: b
     return buffer.getvalue()
 
 
+def rows_of(rows: Mapping[str, Tensor], size: tuple[int, int], *, quality: int = 40) -> bytes:
+    """Rows of images `(N, C, H, W)` under one another, each under its title, as one WebP picture of `size`."""
+    canvas = Image.new("RGB", size, BACKGROUND)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=13)
+    height = size[1] // len(rows)
+    for line, (title, images) in enumerate(rows.items()):
+        side = min((size[0] - 8) // len(images) - 3, height - 24)
+        left = (size[0] - len(images) * (side + 3)) // 2
+        draw.text((left + 3, line * height + 11), title, anchor="lm", font=font, fill=(235, 235, 235))
+        for place, image in enumerate(images):
+            tile = Image.fromarray(_array(image)).resize((side, side), Image.Resampling.BILINEAR)
+            canvas.paste(tile, (left + place * (side + 3), line * height + 21))
+    buffer = io.BytesIO()
+    canvas.save(buffer, "WEBP", quality=quality, method=6)
+    return buffer.getvalue()
+
+
 def show_images(rows: dict[str, Tensor], *, most: int = 8, scale: float = 1.0) -> Figure:
     """Rows of images under one another, each with its title: `{"what the server sees": images, ...}`.
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -43,8 +44,8 @@ class Split:
 
     @property
     def whole(self) -> nn.Sequential:
-        """Both segments as one network, which shares their weights."""
-        return nn.Sequential(*self.owner, *self.server)
+        """Both segments as one network, which shares their weights and has the names of their layers."""
+        return nn.Sequential(OrderedDict([*self.owner.named_children(), *self.server.named_children()]))
 
 
 def segments(model: nn.Sequential, cut: str) -> Split:

@@ -19,6 +19,7 @@ from privlab.studies.zen_adaptations import resized
 FIRST, NEXT, LAST = 40_000, 5_000, 5_000  # of MNIST's training images, as SplitNN shares them out
 VICTIMS, SHOWN = 1000, 200  # images that are reconstructed, and those of them whose SSIM is taken (it is slow)
 STEPS = 1500  # at least, to train a decoder: a few hundred images are shown to it more often
+JUDGE_STEPS = 500  # at least, to train the classifier that names a reconstruction's class
 QUALITY = ("mse", "mse_255", "psnr", "ssim", "class_accuracy", "reconstruction_correlation")
 DEPENDENCE = ("distance_correlation", "distance_correlation_squared", "shuffled_floor")
 
@@ -73,19 +74,25 @@ def judge(name: str, channels: int, side: int) -> nn.Sequential:
     """A classifier trained on the owners' true images, with weights of its own: it names a reconstruction's class."""
     own = shares(name, channels, side)[0][:12_000]
     model = models.lenet(own.shape, own.classes, filters=(16, 32), seed=runtime.derive(0, "judge"))
-    epochs = max(4, -(-STEPS * 32 // len(own.labels)))
+    epochs = max(4, -(-JUDGE_STEPS * 32 // len(own.labels)))
     client = federated.Client(own.images, own.labels)
     return split.train(model, [client], cut="conv1", epochs=epochs, seed=runtime.derive(0, "judge")).whole.eval()
 
 
 def decoder_for(
-    owner: nn.Sequential, own: Tensor, *, protect: Protect | None = None, epochs: int = 10, seed: int = 0
+    owner: nn.Sequential,
+    own: Tensor,
+    *,
+    protect: Protect | None = None,
+    epochs: int = 10,
+    steps: int = STEPS,
+    seed: int = 0,
 ) -> nn.Sequential:
-    """A decoder trained by an adversary with images of its own `(N, C, H, W)`, in 1500 steps or more.
+    """A decoder trained by an adversary with images of its own `(N, C, H, W)`, for `steps` or more.
 
     protect: the defence that it knows of.
     """
-    epochs = max(epochs, -(-STEPS * 32 // len(own)))
+    epochs = max(epochs, -(-steps * 32 // len(own)))
     seed = runtime.derive(seed, "decoder")
     network = decoder.mirror(owner, own.shape[1:], seed=seed)
     return decoder.train(network, split.send(owner, own), own, protect=protect, epochs=epochs, seed=seed)

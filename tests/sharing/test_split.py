@@ -64,6 +64,16 @@ def test_an_owner_whose_segment_has_no_weights_can_take_part(digits):
     assert split.accuracy(parts, digits.images, digits.labels) > 0.5
 
 
+def test_the_whole_is_the_network_again_with_its_names(digits):
+    model = net()
+    parts = split.segments(model, "pool2")
+    assert [name for name, _ in parts.whole.named_children()] == [name for name, _ in model.named_children()]
+    assert torch.equal(parts.whole(digits.images), model(digits.images))
+    parts.owner.conv1.weight.data.zero_()
+    assert (parts.whole.conv1.weight == 0).all()
+    assert (model.conv1.weight != 0).any()
+
+
 def test_training_learns_and_leaves_the_model_alone(digits):
     model = net()
     before = copy.deepcopy(model.state_dict())

@@ -1,0 +1,78 @@
+"""The noise-and-NoPeek explorer: what two defences leave to a decoder, and what they cost."""
+
+import functools
+
+import torch
+
+from privlab import checks
+from privlab.attacks import decoder
+from privlab.defences.laplace_noise import relative
+from privlab.explore import frames
+from privlab.explore.decoding import CPU, one_of_each
+from privlab.explore.explorer import Explorer, Frame, Knob
+from privlab.explore.figures import rows_of
+from privlab.metrics import distance_correlation, reconstruction
+from privlab.sharing import split
+from privlab.studies import split_learning, splitnn
+
+SIZE = (480, 150)
+NOISES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
+ALPHAS = (0.0, 0.1, 0.5, 1.0)
+ADVERSARIES = {"does not know of the noise": "naive", "knows of the noise": "noise_aware"}
+STEPS = 600
+
+
+@functools.lru_cache(maxsize=8)
+def _decoder(alpha: float, known: float, name: str, seed: int) -> torch.nn.Sequential:
+    owner = splitnn.target(splitnn.base(name, alpha=alpha), seed, CPU).owner
+    own = split_learning.shares(name, 1, 28)[1].images
+    return split_learning.decoder_for(owner, own, protect=splitnn.protection(known), steps=STEPS, seed=seed)
+
+
+def hide(noise: float, alpha: float, adversary: str, *, name: str = "digits", seed: int = 0) -> Frame:
+    """Ten images, one of each class, and what a decoder makes of noisy activations of a network with NoPeek.
+
+    noise: the scale b of Laplace noise on what is sent, after training. alpha: NoPeek's weight in training.
+    adversary: its decoder was trained on activations without noise, or with such noise.
+    """
+    checks.number("noise", noise, 0)
+    checks.number("alpha", alpha, 0)
+    checks.one_of("adversary", adversary, ADVERSARIES)
+    victims = split_learning.shares(name, 1, 28)[2]
+    parts, protect = splitnn.target(splitnn.base(name, alpha=alpha), seed, CPU), splitnn.protection(noise)
+    clean = split.send(parts.owner, victims.images)
+    sent = protect(clean, seed=seed) if protect else clean
+    known = noise if ADVERSARIES[adversary] == "noise_aware" else 0.0
+    guesses = decoder.reconstruct(_decoder(alpha, known, name, seed), sent)
+    shown, quality = one_of_each(victims), reconstruction.psnr(guesses, victims.images).mean().item()
+    correlation = distance_correlation.over_batches(victims.images, sent, batch=splitnn.BATCH)[0]
+    numbers = {
+        "accuracy": f"{split.accuracy(parts, victims.images, victims.labels, protect=protect, seed=seed):.0%}",
+        "distance correlation": f"{correlation:.2f}",
+        "SSIM": f"{reconstruction.ssim(guesses, victims.images).mean():.2f}",
+        "PSNR": f"{quality:.1f} dB",
+        "noise, relative to the activations": f"{relative(clean, noise):.1f}",
+    }
+    rows = {"the owner's images": victims.images[shown], f"decoded by one who {adversary}": guesses[shown]}
+    alt = (
+        f"Ten digits, one of each class, and below them what a decoder that {adversary} makes of activations "
+        f"with noise of scale {noise:g} and NoPeek of weight {alpha:g}: {quality:.1f} dB."
+    )
+    return Frame(rows_of(rows, SIZE), alt, numbers)
+
+
+def hide_explorer(name: str = "digits") -> Explorer:
+    """Noise scale, NoPeek weight and the adversary's knowledge as sliders over `hide`; the frames are stored."""
+    knobs = (
+        Knob("noise", "Noise scale b", NOISES, live=(0, 4, 0.1)),
+        Knob("alpha", "NoPeek weight α", ALPHAS),
+        Knob("adversary", "The adversary", tuple(ADVERSARIES)),
+    )
+    return Explorer(
+        functools.partial(hide, name=name),
+        knobs,
+        start={"noise": 0.5, "alpha": 0.0, "adversary": "does not know of the noise"},
+        size=SIZE,
+        title="What noise and NoPeek leave to a decoder",
+        stored=frames.load("hide") if name == "digits" else None,
+    )
