@@ -17,6 +17,8 @@ from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
 
 EXPLORERS = {
+    "decode": explore.decode_explorer,
+    "hide": explore.hide_explorer,
     "steal": explore.steal_explorer,
     "blur": explore.blur_explorer,
     "flag": explore.flag_explorer,

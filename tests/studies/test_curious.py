@@ -22,8 +22,16 @@ STILL_TO_RUN = {
     "curious/table-4": "ten trainings on the whole of MNIST and CIFAR-10 need a GPU",
     "curious/section-8.5": "ten thousand iterations need a GPU, and more draws a night",
     "zen/case-study": "more draws of the network: hours of a CPU",
+    "splitnn/table-1": "the paper's 40,000 images and ten epochs, 18 times: a day of a CPU",
+    **{f"splitnn/figure-{number}": "more draws" for number in (1, 2, 3, 4)},
+    **{f"zen/table-{number}": "more draws" for number in (4, 5, 6)},
+    **{f"zen/figure-{number}": "more draws" for number in (1, 2, 3, 4, 5, 6)},
+    "zen/section-5.2": "more draws",
     **dict.fromkeys(("zen/table-1", "zen/table-2", "zen/table-3", "zen/section-5.1"), SECOND),
 }
+# How far a number may lie from the stored one on another processor, where it is more than 0.02.
+ELSEWHERE = {"adversary_count": 1.0, "psnr": 8.0, "iterations": 1.0, "pixel_l2": 0.5, "mse_255": 300.0}
+ELSEWHERE |= {"ssim": 0.05, "class_accuracy": 0.05}
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 CPU = torch.device("cpu")
 
@@ -83,7 +91,8 @@ def test_no_printed_number_is_missing_and_each_has_a_cell(study, count):
 def test_grids_have_no_cell_twice(study, profile):
     study = studies.get(study)
     cells = [cell_key(cell) for name in study.data[profile] for cell in study.cells(name)]
-    assert len(cells) == len(set(cells)) > 0
+    assert len(cells) == len(set(cells))
+    assert cells or not study.data[profile]
 
 
 @pytest.mark.parametrize("study", studies.STUDIES)
@@ -98,8 +107,8 @@ def test_a_stored_row_is_recomputed(study):
     for name, value in row["metrics"].items():
         if name == "seconds":
             continue
-        # another processor may round a neuron on or off, or end an optimisation a little elsewhere
-        allowed = {"adversary_count": 1.0, "psnr": 8.0, "iterations": 1.0, "pixel_l2": 0.5}.get(name, 0.02)
+        # it may round a neuron on or off, or end an optimisation a little elsewhere
+        allowed = ELSEWHERE.get(name, 0.02)
         assert again[name] == pytest.approx(value, abs=allowed), (row["cell"], name)
 
 
