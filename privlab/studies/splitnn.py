@@ -144,12 +144,13 @@ def _adversary(cell: Cell) -> torch.Tensor:
 
 
 def run_accuracy(cell: Cell, seed: int, device: torch.device) -> Metrics:
-    """Figure 4: accuracy under noise after training. server: `retrained` under it, while the owner's segment stays."""
+    """Figure 4: accuracy under noise after training. server: `retrained` under it, for as long again."""
     own, _, victims = (part.to(device) for part in common.shares(cell["data"], 1, 28))
     parts, protect = target(cell, seed, device), protection(cell["noise"])
     if cell["server"] == "retrained":
         client = federated.Client(own.images[: cell["images"]], own.labels[: cell["images"]])
-        parts = split.retrain_server(parts, [client], protect=protect, epochs=2, seed=runtime.derive(seed, "retrain"))
+        own_seed = runtime.derive(seed, "retrain")
+        parts = split.retrain_server(parts, [client], protect=protect, epochs=cell["epochs"], seed=own_seed)
     clean = split.send(parts.owner, victims.images)
     return {
         "accuracy": split.accuracy(parts, victims.images, victims.labels, protect=protect),

@@ -12,7 +12,8 @@ from PIL import Image
 from privlab import data, explore, models
 from privlab.attacks import deep_leakage, noisy_extraction
 from privlab.defences import clip, gaussian, perturbation
-from privlab.explore import detecting, figures, inverting, leaking, noise, stealing
+from privlab.explore import detecting, figures, frames, hiding, inverting, leaking, noise, stealing
+from privlab.explore.explorer import key
 from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
 
@@ -437,3 +438,90 @@ def test_the_leak_explorer_shows_what_the_library_measures(monkeypatch):
 def test_bad_leaks_are_refused(call, words):
     with pytest.raises(ValueError, match=words):
         leaking.leak(*call)
+
+
+def _number(text):
+    return float(re.match(r"-?[\d.]+", text)[0])
+
+
+@pytest.mark.parametrize("name", explore.STORED)
+def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
+    """Each was made by a training; another processor rounds a little elsewhere."""
+    made = explore.STORED[name]()
+    assert made.stored.keys() == {key(setting) for setting in made.grid()}
+    for setting in made.corners():
+        stored, fresh = made.stored[key(setting)], made.function(**setting).as_json()
+        assert stored["numbers"].keys() == fresh["numbers"].keys()
+        for title, value in fresh["numbers"].items():
+            limit = {"PSNR": 1.0, "class read off": 6, "accuracy": 4, "accuracy of the network": 4}.get(title, 0.06)
+            assert _number(stored["numbers"][title]) == pytest.approx(_number(value), abs=limit), (setting, title)
+    page = made.html()
+    assert all(frame["image"] in page for frame in made.stored.values())
+
+
+def test_frames_are_made_once_and_a_stopped_run_goes_on(tmp_path):
+    made = []
+
+    def draw(a):
+        made.append(a)
+        if a == 3 and made.count(3) == 1:
+            raise KeyboardInterrupt
+        return frame(a=str(a))
+
+    def explorer():
+        return explore.Explorer(draw, [explore.Knob("a", "A", (1, 2, 3))], start={"a": 1}, size=(4, 4), title="t")
+
+    with pytest.raises(KeyboardInterrupt):
+        frames.render("some", explorer, {"code": "x"}, folder=tmp_path)
+    path = frames.render("some", explorer, {"code": "x"}, folder=tmp_path)
+    found = json.loads(path.read_text())
+    assert [each["numbers"]["a"] for each in found["frames"].values()] == ["1", "2", "3"]
+    assert found["provenance"]["code"] == "x"
+    assert made.count(2) == 1
+    frames.render("some", explorer, {"code": "y"}, folder=tmp_path, again=True)
+    assert made.count(2) == 2
+
+
+def test_a_stored_frame_is_shown_and_other_settings_are_computed(monkeypatch):
+    stored = {"1": {"image": "data:,kept", "alt": "kept", "numbers": {}}}
+    knob = explore.Knob("a", "A", (1, 2), live=(1, 9, 1))
+    made = explore.Explorer(
+        lambda a: frame(alt=f"made {a}"), [knob], start={"a": 1}, size=(4, 4), title="t", stored=stored
+    )
+    assert made.first["alt"] == "kept"
+    page = made.html()
+    assert "data:,kept" in page
+    assert "made 2" in page
+    sent = []
+    monkeypatch.setattr(made, "send", sent.append)
+    made._answer(made, {"kind": "frame", "id": 1, "settings": {"a": 7}}, [])
+    assert sent[0]["frame"]["alt"] == "made 7"
+
+
+def test_a_later_cut_blurs_and_a_strangers_prior_too():
+    seen = {
+        (cut, variant): _number(explore.decode(cut, variant).numbers["PSNR"])
+        for cut, variant in (("pool2", "LeNet"), ("relu4", "LeNet"), ("pool2", "prior: photographs"))
+    }
+    best = seen.pop(("pool2", "LeNet"))
+    assert all(value < best - 2 for value in seen.values())
+    with pytest.raises(ValueError, match="cut='pool9' is not known; choose one of conv1"):
+        explore.decode("pool9", "LeNet")
+
+
+def test_an_adversary_who_knows_of_the_noise_sees_more_and_nopeek_lowers_the_correlation():
+    unaware, aware = (explore.hide(1.0, 0.0, who).numbers for who in hiding.ADVERSARIES)
+    assert _number(aware["PSNR"]) > _number(unaware["PSNR"]) + 2
+    assert aware["accuracy"] == unaware["accuracy"]
+    plain, hidden = (explore.hide(0.0, a, "knows of the noise").numbers["distance correlation"] for a in (0.0, 1.0))
+    assert _number(hidden) < _number(plain) - 0.05
+    with pytest.raises(ValueError, match="adversary='god'"):
+        explore.hide(0.0, 0.0, "god")
+
+
+def test_rows_of_images_stand_under_one_another():
+    white, black = torch.ones(10, 1, 8, 8), torch.zeros(10, 1, 8, 8)
+    picture = np.asarray(Image.open(io.BytesIO(figures.rows_of({"a": white, "b": black}, (480, 150)))), dtype=float)
+    assert picture.shape == (150, 480, 3)
+    assert picture[30:60].mean() > 200
+    assert picture[105:135].mean() < 40

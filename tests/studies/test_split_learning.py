@@ -1,1 +1,391 @@
-"""The studies of split learning: their parts against slow and obvious ways, one cheap cell each, their sentences."""
+"""The studies of split learning: how images are shared out, what a cell measures, and the papers' sentences."""
+
+import functools
+
+import pytest
+import torch
+
+from privlab import data, studies
+from privlab.defences import averaged, laplace
+from privlab.sharing import federated, split
+from privlab.studies import split_learning, splitnn, zen_decoder, zen_decoder_studies
+from privlab.studies.study import Table, cell_key
+
+CPU = torch.device("cpu")
+
+
+def claims(study):
+    return {claim.text: claim for claim in studies.get(study).claims}
+
+
+def rows(*cells):
+    """One row a (cell, metrics)."""
+    return Table([{"cell": cell, "seed": 0, "metrics": metrics} for cell, metrics in cells])
+
+
+# --- how images are shared out -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "channels", "side"), [("digits", 1, 28), ("patches", 3, 32)])
+def test_no_image_is_in_two_shares(name, channels, side):
+    parts = split_learning.shares(name, channels, side)
+    own = [{image.numpy().tobytes() for image in part.images} for part in parts]
+    assert sum(len(part.labels) for part in parts) == len(data.load(name))
+    everything = data.load(name).images
+    twice = len(everything) - len({image.numpy().tobytes() for image in everything})
+    assert sum(map(len, own)) - len(set().union(*own)) <= twice
+
+
+def test_mnist_is_shared_out_as_in_the_paper():
+    try:
+        mnist = data.load("mnist", download=False)
+    except FileNotFoundError:
+        pytest.skip("MNIST is not here")
+    own, attacker, victims = split_learning.shares("mnist", 1, 28)
+    assert torch.equal(own.labels, mnist.labels[:40_000])
+    assert torch.equal(attacker.images, mnist[40_000:45_000].images)
+    assert torch.equal(victims.labels, mnist.labels[45_000:50_000])
+
+
+def test_pictures_are_brought_into_the_form_of_the_victims():
+    grey = split_learning.pictures("patches", 1, 28, 20)
+    assert grey.shape == (1, 28, 28)
+    colour = split_learning.pictures("digits", 3, 32, 20)
+    assert colour.shape == (3, 32, 32)
+    assert torch.equal(colour.images[:, 0], colour.images[:, 2])
+    assert len(colour.labels) == 20
+
+
+def test_omniglots_ink_is_made_bright():
+    try:
+        data.load("omniglot", download=False)
+    except FileNotFoundError:
+        pytest.skip("Omniglot is not here")
+    assert split_learning.pictures("omniglot", 1, 28, 50).images.mean() < 0.3
+
+
+def test_the_judge_reads_true_images():
+    victims = split_learning.shares("digits", 1, 28)[2]
+    assert federated.accuracy(split_learning.judge("digits", 1, 28), victims.images, victims.labels) > 0.93
+
+
+def test_quality_is_that_of_the_reconstruction():
+    victims = split_learning.shares("digits", 1, 28)[2]
+    classifier = split_learning.judge("digits", 1, 28)
+    same = split_learning.quality(victims.images, victims, classifier, 64)
+    assert same["mse"] == 0
+    assert same["psnr"] == 100
+    assert same["ssim"] == pytest.approx(1)
+    assert same["reconstruction_correlation"] == pytest.approx(1)
+    grey = split_learning.quality(torch.full_like(victims.images, 0.5), victims, classifier, 64)
+    assert grey["mse_255"] == pytest.approx((victims.images * 255 - 127.5).square().mean().item(), rel=1e-4)
+    assert grey["class_accuracy"] < 0.3
+    assert grey["reconstruction_correlation"] == pytest.approx(0, abs=1e-6)
+
+
+# --- what a cell measures ------------------------------------------------------------------------------------------
+
+
+def test_the_cut_does_not_change_what_is_trained_and_settings_that_matter_do():
+    cell = zen_decoder.plain_cell("digits", rounds=1)
+    (_, first), (_, later) = (zen_decoder.target({**cell, "cut": cut}, 0, CPU) for cut in ("conv1", "relu4"))
+    assert first is later
+    other = zen_decoder.target({**cell, "distribution": "non_iid"}, 0, CPU)[-1]
+    assert not torch.equal(other.conv1.weight, first.conv1.weight)
+
+
+def test_untrained_targets_are_fresh_and_rounds_are_kept():
+    states = zen_decoder.target(zen_decoder.plain_cell("digits", rounds=1), 0, CPU)
+    assert len(states) == 2
+    assert len(zen_decoder.target(zen_decoder.plain_cell("digits", rounds=0), 0, CPU)) == 1
+    assert not torch.equal(states[0].conv1.weight, states[1].conv1.weight)
+
+
+def test_the_sum_of_owners_is_the_mean_of_different_activations():
+    sent = torch.arange(12.0).view(6, 2)
+    summed = zen_decoder._summed(sent, 3)
+    assert torch.allclose(summed[0], (sent[0] + sent[5] + sent[4]) / 3)
+    assert torch.equal(zen_decoder._summed(sent, 1), sent)
+
+
+def test_private_training_spends_no_more_than_six():
+    from privlab.defences import dp_sgd
+
+    noise = zen_decoder.private_noise(32, 3000)
+    steps = zen_decoder.ROUNDS * zen_decoder.EPOCHS * 94
+    spent = dp_sgd.epsilon(noise, 1e-5, sample_rate=32 / 3000, steps=steps, accountant="rdp")
+    assert 5.8 < spent <= 6.01
+
+
+@functools.lru_cache(maxsize=1)
+def attacks():
+    """The naive adversary without noise, and three adversaries at noise 1."""
+    cells = [splitnn.attacked("digits")]
+    cells += [splitnn.attacked("digits", noise=1.0, adversary=who) for who in ("naive", "noise_aware", "averaging")]
+    return [splitnn.run_attack(cell, 0, CPU) for cell in cells]
+
+
+def test_noise_destroys_what_the_naive_adversary_sees_and_not_what_the_aware_one_sees():
+    clean, naive, aware, averaging = (each["psnr"] for each in attacks())
+    floor = attacks()[0]["mean_image_psnr"]
+    assert clean > floor + 4
+    assert naive < floor + 1
+    assert naive + 3 < aware < averaging <= clean + 0.5
+
+
+def test_accuracy_is_measured_under_the_noise():
+    clean, naive, *_ = (each["accuracy"] for each in attacks())
+    assert naive < clean
+    cell = splitnn.base("digits", noise=2.0, server="fixed")
+    fixed, trained = (splitnn.run_accuracy({**cell, "server": how}, 0, CPU) for how in ("fixed", "retrained"))
+    assert fixed["accuracy"] < clean
+    assert trained["accuracy"] > fixed["accuracy"]
+    assert fixed["relative_noise"] == trained["relative_noise"] > 2
+
+
+def test_a_naive_decoder_is_trained_once_whatever_noise_comes_later():
+    keys = {splitnn._attacked_with(splitnn.attacked("digits", noise=noise)) for noise in (0.0, 0.5, 1.0)}
+    assert len(keys) == 1
+    aware = {
+        splitnn._attacked_with(splitnn.attacked("digits", noise=noise, adversary="noise_aware")) for noise in (0.5, 1.0)
+    }
+    assert len(aware | keys) == 3
+    trained = splitnn.attacked("digits", noise=0.5, noise_in="training")
+    assert splitnn._attacked_with(trained) not in keys
+
+
+def test_nopeek_lowers_the_correlation_that_it_minimises():
+    plain = splitnn.run_training(splitnn.base("digits"), 0, CPU)
+    hidden = splitnn.run_training(splitnn.base("digits", alpha=0.5), 0, CPU)
+    assert hidden["distance_correlation_squared"] < plain["distance_correlation_squared"] - 0.03
+    assert hidden["accuracy"] > 0.9
+    assert plain["relative_noise"] == 0
+    assert 0 < plain["shuffled_floor"] < plain["distance_correlation"] < 1
+
+
+def test_what_is_averaged_is_what_is_sent_sixteen_times():
+    parts = splitnn.target(splitnn.base("digits"), 0, CPU)
+    images = split_learning.shares("digits", 1, 28)[2].images[:40]
+    clean = split.send(parts.owner, images)
+    once, often = (
+        split.send(parts.owner, images, protect=p) - clean
+        for p in (functools.partial(laplace, scale=1.0), averaged(functools.partial(laplace, scale=1.0), 16))
+    )
+    assert often.std().item() == pytest.approx(once.std().item() / 4, rel=0.05)
+
+
+# --- the papers' numbers and sentences -----------------------------------------------------------------------------
+
+
+def test_the_papers_numbers_are_read_right():
+    found = {(r.dataset, cell_key(r.cell), r.metric): r.value for r in studies.get("zen/table-4").reported}
+    assert found["MNIST", cell_key({"prior": "fashion-mnist"}), "mse_255"] == 397.4
+    assert found["PathMNIST", cell_key({"prior": "cifar100"}), "accuracy"] == pytest.approx(0.351)
+    table = {(cell_key(r.cell), r.metric): r.value for r in studies.get("splitnn/table-1").reported}
+    cell = cell_key({"noise": 0.2, "alpha": 0.5, "loss": "squared"})
+    assert table[cell, "accuracy"] == pytest.approx(0.9746)
+    assert table[cell, "distance_correlation_squared"] == 0.411
+    assert len(table) == 24
+    pools = {cell_key(r.cell) for r in studies.get("zen/table-5").reported}
+    assert pools == {cell_key({"prior": "same", "pool": p}) for p in ("max", "average")}
+
+
+def plain(metric="psnr", **changes):
+    """The plain cell with changes, and its metric."""
+    value = changes.pop("value")
+    return zen_decoder.plain_cell("mnist", **changes), {metric: value, "mean_image_psnr": 12.0}
+
+
+def nopeek(**changes):
+    value = changes.pop("value")
+    metric = changes.pop("metric", "accuracy")
+    return {**splitnn.attacked("mnist"), "server": "fixed", **changes}, {metric: value, "mean_image_psnr": 12.0}
+
+
+SENTENCES = [
+    (
+        "zen/table-4",
+        "Another data set as prior",
+        plain(prior="fashion-mnist", value=16.0),
+        plain(prior="fashion-mnist", value=14.0),
+    ),
+    (
+        "zen/table-5",
+        "Max pooling reveals less",
+        [plain(value=20.0), plain(pool="average", value=21.0)],
+        [plain(value=21.0), plain(pool="average", value=20.0)],
+    ),
+    (
+        "zen/table-6",
+        "Sigmoid mitigates",
+        [plain(value=20.0), plain(activation="sigmoid", value=18.0)],
+        [plain(value=20.0), plain(activation="sigmoid", value=19.5)],
+    ),
+    (
+        "zen/figure-3",
+        "An early cut",
+        [plain(value=20.0), plain(cut="pool1", value=24.0)],
+        [plain(value=20.0), plain(cut="pool1", value=20.5)],
+    ),
+    ("zen/figure-3", "Even the deeper cut", plain(value=15.5), plain(value=14.5)),
+    (
+        "zen/figure-4",
+        "More filters",
+        [plain(conv=c, value=v) for c, v in ((3, 18.0), (6, 19.0), (12, 20.0), (24, 21.0))],
+        [plain(conv=c, value=v) for c, v in ((3, 18.0), (6, 19.0), (12, 21.0), (24, 20.0))],
+    ),
+    (
+        "zen/figure-5",
+        "Owners with labels of their own",
+        [plain(value=20.0), plain(distribution="non_iid", value=19.0)],
+        [plain(value=20.0), plain(distribution="non_iid", value=20.5)],
+    ),
+    ("zen/section-5.2", "A poorly trained target", plain(rounds=0, value=12.5), plain(rounds=0, value=20.0)),
+    (
+        "zen/section-5.2",
+        "A larger batch",
+        [plain(value=20.0), plain(batch=256, value=16.0)],
+        [plain(value=20.0), plain(batch=256, value=19.0)],
+    ),
+    (
+        "zen/section-5.2",
+        "The width of dense layers",
+        [plain(value=20.0), plain(fc=30, value=19.8), plain(fc=480, value=20.3)],
+        [plain(value=20.0), plain(fc=30, value=18.0), plain(fc=480, value=20.3)],
+    ),
+    (
+        "zen/section-5.2",
+        "Deeper models with a later cut",
+        [plain(value=20.0), plain(depth=4, cut="relu4", value=18.0)],
+        [plain(value=20.0), plain(depth=4, cut="relu4", value=20.0)],
+    ),
+    (
+        "zen/section-5.2",
+        "Deeper models with the same cut",
+        [plain(value=20.0), plain(depth=4, value=20.0)],
+        [plain(value=20.0), plain(depth=4, value=18.0)],
+    ),
+    (
+        "zen/section-5.2",
+        "More clients",
+        [plain(value=20.0), plain(clients=9, value=18.0)],
+        [plain(value=20.0), plain(clients=9, value=20.0)],
+    ),
+    (
+        "zen/section-5.2",
+        "Client-level DP",
+        [plain(value=20.0), plain(protection="dp", value=15.0)],
+        [plain(value=20.0), plain(protection="dp", value=19.0)],
+    ),
+    (
+        "zen/section-5.2",
+        "Secure aggregation",
+        plain(protection="secure_aggregation", value=12.0),
+        plain(protection="secure_aggregation", value=18.0),
+    ),
+    (
+        "zen/section-5.2",
+        "What was recorded in an early round",
+        plain(recorded="round 1", value=12.0),
+        plain(recorded="round 1", value=18.0),
+    ),
+    (
+        "splitnn/figure-1",
+        "The same with Omniglot",
+        nopeek(prior="omniglot", metric="class_accuracy", value=0.9),
+        nopeek(prior="omniglot", metric="class_accuracy", value=0.5),
+    ),
+    (
+        "splitnn/figure-2",
+        "Noise of scale 1.0",
+        nopeek(noise=1.0, metric="psnr", value=12.5),
+        nopeek(noise=1.0, metric="psnr", value=14.0),
+    ),
+    (
+        "splitnn/figure-2",
+        "... also for an adversary",
+        nopeek(noise=1.0, adversary="noise_aware", metric="psnr", value=12.5),
+        nopeek(noise=1.0, adversary="noise_aware", metric="psnr", value=17.0),
+    ),
+    (
+        "splitnn/figure-3",
+        "More images",
+        [nopeek(attack_set=n, metric="psnr", value=v) for n, v in ((250, 15.0), (5000, 18.0))],
+        [nopeek(attack_set=n, metric="psnr", value=v) for n, v in ((250, 18.0), (5000, 18.0))],
+    ),
+    (
+        "splitnn/figure-4",
+        "With a greater NoPeek weight",
+        [nopeek(noise=1.0, value=0.9), nopeek(noise=1.0, alpha=0.5, value=0.8)],
+        [nopeek(noise=1.0, value=0.8), nopeek(noise=1.0, alpha=0.5, value=0.8)],
+    ),
+    (
+        "splitnn/figure-4",
+        "A server that trains on",
+        [nopeek(noise=1.0, value=0.8), nopeek(noise=1.0, server="retrained", value=0.9)],
+        [nopeek(noise=1.0, value=0.8), nopeek(noise=1.0, server="retrained", value=0.7)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("study", "text", "good", "bad"), SENTENCES, ids=[text for _, text, *_ in SENTENCES])
+def test_a_sentence_holds_where_it_should_and_not_elsewhere(study, text, good, bad):
+    (claim,) = [claim for known, claim in claims(study).items() if known.startswith(text)]
+    tables = [rows(*(part if isinstance(part, list) else [part])) for part in (good, bad)]
+    assert [claim.test(table) for table in tables] == [True, False]
+    assert claim.test(rows()) is None
+
+
+def trained(loss="squared", **changes):
+    metrics = {name: changes.pop(name) for name in ("accuracy", "distance_correlation_squared") if name in changes}
+    return {**splitnn.base("mnist", loss=loss, noise_in="training"), **changes}, metrics
+
+
+def test_the_sentences_about_table_1():
+    found = claims("splitnn/table-1")
+    falling = dict(zip((0.0, 0.1, 0.2, 0.5), (0.8, 0.5, 0.4, 0.3), strict=True))
+    good = [trained(alpha=a, distance_correlation_squared=v) for a, v in falling.items()]
+    bad = [trained(alpha=a, distance_correlation_squared=v) for a, v in (falling | {0.5: 0.6}).items()]
+    reduces = found["A greater NoPeek weight reduces distance correlation"]
+    assert (reduces.test(rows(*good)), reduces.test(rows(*bad)), reduces.test(rows(good[0]))) == (True, False, None)
+    raised = next(claim for text, claim in found.items() if text.startswith("Noise in training raises"))
+    noisy = trained(alpha=0.5, noise=0.5, distance_correlation_squared=0.35)
+    assert raised.test(rows(*good, noisy)) is True
+    assert raised.test(rows(*bad, noisy)) is False
+    cheap = found["Neither costs much accuracy (two points)"]
+    pairs = [trained(alpha=a, noise=n, accuracy=0.97) for n, a in splitnn.PRINTED]
+    assert cheap.test(rows(*pairs)) is True
+    assert cheap.test(rows(*pairs[:-1], trained(alpha=0.5, noise=0.5, accuracy=0.9))) is False
+    assert cheap.test(rows(*pairs[:-1])) is None
+
+
+def test_the_larger_size_counts_where_it_was_measured():
+    small, large = (dict(zip(("images", "epochs"), size, strict=True)) for size in splitnn.SIZES["mnist"])
+    cells = [
+        ({**splitnn.base("mnist"), **size, "noise_in": "training"}, {"accuracy": v})
+        for size, v in ((small, 0.9), (large, 0.98))
+    ]
+    assert splitnn.values(rows(*cells), "accuracy", [{"noise": 0.0}]) == [0.98]
+    assert splitnn.values(rows(cells[0]), "accuracy", [{"noise": 0.0}]) == [0.9]
+    assert splitnn.large({**splitnn.base("mnist", 1)})
+    assert not splitnn.large(splitnn.base("mnist"))
+
+
+def test_nopeek_is_generic_where_the_image_goes_and_the_class_stays():
+    (claim,) = [c for text, c in claims("splitnn/figure-2").items() if text.startswith("NoPeek makes")]
+
+    def pair(ssim, kind):
+        return rows(
+            (splitnn.attacked("mnist"), {"ssim": 0.9, "class_accuracy": 0.95}),
+            (splitnn.attacked("mnist", alpha=0.5), {"ssim": ssim, "class_accuracy": kind}),
+        )
+
+    assert claim.test(pair(0.8, 0.93)) is True
+    assert claim.test(pair(0.88, 0.93)) is False
+    assert claim.test(pair(0.8, 0.7)) is False
+
+
+def test_every_study_has_a_cell_the_paper_could_have():
+    for study in zen_decoder_studies.STUDIES:
+        for name in study.data["paper"]:
+            assert all(set(zen_decoder.PLAIN) < set(cell) for cell in study.cells(name))
