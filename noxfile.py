@@ -80,6 +80,7 @@ def bench(session: nox.Session) -> None:
     """Speed, as ratios of two ways of doing the same in one run."""
     run(session, "python", "benchmarks/extraction.py", *session.posargs)
     run(session, "python", "benchmarks/inversion.py")
+    run(session, "python", "benchmarks/split_learning.py")
 
 
 @nox.session(default=False)

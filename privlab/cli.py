@@ -68,7 +68,8 @@ def _print_comparison(comparison: studies.Comparison) -> None:
     study = comparison.study
     print(f"{study.id}: {study.title} ({study.source})")
     for name in dict.fromkeys(row["cell"]["data"] for row in comparison.rows):
-        print(f"\n{name}\n{comparison.frame(name).to_string(index=False)}")
+        same = ", ".join(f"{knob} {value}" for knob, value in comparison.common(name).items())
+        print(f"\n{name}{f' (all: {same})' if same else ''}\n{comparison.frame(name).to_string(index=False)}")
     print("\nThe paper's sentences")
     for claim in comparison.claims:
         print(f"  {claim['verdict']:13} on {claim['data']:8} {claim['claim']} ({claim['source']})")

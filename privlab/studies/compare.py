@@ -31,22 +31,39 @@ class Comparison:
     stale: int
 
     def frame(self, data: str, metrics: Sequence[str] = (), **settings: Any) -> pd.DataFrame:
-        """A table to read: a line a cell of one data set, and for each metric reported, measured and verdict."""
+        """A table to read: a line a cell of one data set, and for each metric reported, measured and verdict.
+
+        Settings that are the same in all of several lines are left out; `common` has them.
+        """
+        same = self.common(data, **settings)
         lines: dict[str, dict[Any, Any]] = {}
         for row in self.rows:
             fits = row["cell"].get("data") == data and settings.items() <= row["cell"].items()
             if not fits or (metrics and row["metric"] not in metrics):
                 continue
-            hidden = {"data", *settings}
+            hidden = {"data", *settings, *same}
             knobs = {(name, ""): value for name, value in row["cell"].items() if name not in hidden}
             line = lines.setdefault(cell_key(row["cell"]), knobs)
             line[row["metric"], "paper"] = "" if row["reported"] is None else _number(row["reported"])
             line[row["metric"], "here"] = _spread(row)
             line[row["metric"], "verdict"] = row["verdict"] or ""
         frame = pd.DataFrame(list(lines.values())).astype(object).fillna("")
+        unprinted = [name for name in frame.columns if name[1] in ("paper", "verdict") and not frame[name].any()]
+        frame = frame.drop(columns=unprinted)  # the paper has no such numbers
         if len(frame):
             frame.columns = pd.MultiIndex.from_tuples(frame.columns)
         return frame
+
+    def common(self, data: str, **settings: Any) -> dict[str, Any]:
+        """The settings that all cells of one data set share, where there are several."""
+        cells = [row["cell"] for row in self.rows if {"data": data, **settings}.items() <= row["cell"].items()]
+        if len({cell_key(cell) for cell in cells}) < 2:
+            return {}
+        return {
+            name: value
+            for name, value in cells[0].items()
+            if name not in {"data", *settings} and all(cell.get(name) == value for cell in cells)
+        }
 
     def curve(self, data: str, metric: str, knob: str, **settings: Any) -> pd.DataFrame:
         """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, measured cells only."""

@@ -36,11 +36,8 @@ def test_no_image_is_in_two_shares(name, channels, side):
     assert sum(map(len, own)) - len(set().union(*own)) <= twice
 
 
-def test_mnist_is_shared_out_as_in_the_paper():
-    try:
-        mnist = data.load("mnist", download=False)
-    except FileNotFoundError:
-        pytest.skip("MNIST is not here")
+def test_mnist_is_shared_out_as_in_the_paper(real_data):
+    mnist = real_data("mnist")
     own, attacker, victims = split_learning.shares("mnist", 1, 28)
     assert torch.equal(own.labels, mnist.labels[:40_000])
     assert torch.equal(attacker.images, mnist[40_000:45_000].images)
@@ -56,11 +53,8 @@ def test_pictures_are_brought_into_the_form_of_the_victims():
     assert len(colour.labels) == 20
 
 
-def test_omniglots_ink_is_made_bright():
-    try:
-        data.load("omniglot", download=False)
-    except FileNotFoundError:
-        pytest.skip("Omniglot is not here")
+def test_omniglots_ink_is_made_bright(real_data):
+    real_data("omniglot")
     assert split_learning.pictures("omniglot", 1, 28, 50).images.mean() < 0.3
 
 
