@@ -47,7 +47,7 @@ class Comparison:
             line[row["metric"], "paper"] = "" if row["reported"] is None else _number(row["reported"])
             line[row["metric"], "here"] = _spread(row)
             line[row["metric"], "verdict"] = row["verdict"] or ""
-        frame = pd.DataFrame(list(lines.values())).astype(object).fillna("")
+        frame = pd.DataFrame(list(lines.values()), dtype=object).fillna("")
         unprinted = [name for name in frame.columns if name[1] in ("paper", "verdict") and not frame[name].any()]
         frame = frame.drop(columns=unprinted)  # the paper has no such numbers
         if len(frame):

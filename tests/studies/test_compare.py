@@ -193,3 +193,23 @@ def test_numbers_are_printed_so_that_they_say_something(value, text):
     from privlab.studies.compare import _number
 
     assert _number(value) == text
+
+
+def test_settings_that_all_cells_share_are_left_out_of_the_table_and_named_beside_it():
+    made = study(cells=lambda name: [{"data": name, "net": "lenet", "s": s} for s in (1, 2)])
+    given = [
+        {"cell": {"data": "mnist", "net": "lenet", "s": s}, "seed": 0, "metrics": {"recall": 0.1 * s}} for s in (1, 2)
+    ]
+    compared = studies.compare(made, rows=given)
+    assert compared.common("mnist") == {"net": "lenet"}
+    assert ("net", "") not in compared.frame("mnist").columns
+    assert list(compared.frame("mnist")["s", ""]) == [1, 2]
+    one = compared.frame("mnist", s=1)
+    assert list(one["net", ""]) == ["lenet"]  # a line alone keeps its settings
+
+
+def test_a_metric_that_the_paper_does_not_print_has_no_column_for_it():
+    compared = studies.compare(study(reported=()), rows=rows({1: [0.1], 2: [0.2], 3: [0.3]}))
+    assert list(compared.frame("mnist").columns) == [("s", ""), ("recall", "here")]
+    printed = studies.compare(study(), rows=rows({1: [0.1], 2: [0.2], 3: [0.3]}))
+    assert ("recall", "verdict") in printed.frame("mnist").columns
