@@ -89,7 +89,8 @@ class Comparison:
         names = {AGREES: "✓", ORDERING: "≈", DIFFERS: "✗", NOT_RUN: "–"}
         frame = frame.map(lambda value: names.get(value, value) if isinstance(value, str) else value)
         frame = frame.map(lambda value: re.sub(r" \(n=\d+\)", "", value) if isinstance(value, str) else value)
-        frame = frame.rename(columns={"verdict": ""})
+        frame = frame.map(lambda value: f"{value:g}" if isinstance(value, float) else value)
+        frame = frame.rename(columns={"verdict": ""}).rename(columns=lambda name: name.replace("_", " "))
         caption = f"{self.study.source}, on {data}" + (f", n = {' or '.join(map(str, counts))} seeds" if counts else "")
         signs = ", ".join(f"{sign} {verdict}" for verdict, sign in names.items())
         return frame.style.hide(axis="index").format(precision=3).set_caption(f"{caption}. {signs}.")

@@ -222,7 +222,7 @@ def study(
         cells=cells,
         run=run,
         data=DATA,
-        seeds={"fast": 1, "real": 2, "paper": 3},
+        seeds={"fast": 1, "real": 1, "paper": 3},
         knob=knob,
         metrics=tuple(metrics),
         reported=tuple(reported),
@@ -260,18 +260,15 @@ def _both(*tests: Callable[[Table], bool | None]) -> Callable[[Table], bool | No
     return test
 
 
-def _destroyed(table: Table) -> bool | None:
-    """Noise 1.0 leaves the naive adversary no better than its mean image."""
-    cell = {"alpha": 0.0, "noise": 1.0, "noise_in": "release", "adversary": "naive"}
-    found, mean = values(table, "psnr", [cell]), values(table, "mean_image_psnr", [cell])
-    return None if found is None or mean is None else found[0] < mean[0] + 1
+def _destroyed(adversary: str) -> Callable[[Table], bool | None]:
+    """Whether noise 1.0 leaves an adversary no better than its mean image."""
+    cell: Cell = {"alpha": 0.0, "noise": 1.0, "noise_in": "release", "adversary": adversary}
 
+    def test(table: Table) -> bool | None:
+        found, mean = values(table, "psnr", [cell]), values(table, "mean_image_psnr", [cell])
+        return None if found is None or mean is None else found[0] < mean[0] + 1
 
-def _to_everybody(table: Table) -> bool | None:
-    """The same for the adversary who knows of the noise."""
-    cell = {"alpha": 0.0, "noise": 1.0, "noise_in": "release", "adversary": "noise_aware"}
-    found, mean = values(table, "psnr", [cell]), values(table, "mean_image_psnr", [cell])
-    return None if found is None or mean is None else found[0] < mean[0] + 1
+    return test
 
 
 def _generic(table: Table) -> bool | None:
@@ -354,8 +351,8 @@ FIGURE_2 = study(
     ATTACKED,
     "noise",
     (
-        Claim("Noise of scale 1.0 destroys reconstructions (naive adversary)", "section 5", _destroyed),
-        Claim("... also for an adversary who knows of the noise", "our control", _to_everybody),
+        Claim("Noise of scale 1.0 destroys reconstructions (naive adversary)", "section 5", _destroyed("naive")),
+        Claim("... also for an adversary who knows of the noise", "our control", _destroyed("noise_aware")),
         Claim("NoPeek makes reconstructions generic, of a class that is still shown", "section 5", _generic),
     ),
 )
