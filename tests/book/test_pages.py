@@ -122,6 +122,22 @@ def test_the_keyboard_moves_the_slider_and_another_picture_and_other_numbers_app
     assert tab.problems == []
 
 
+@pytest.mark.parametrize(
+    ("page", "label"),
+    [("attacks/what-crosses-the-wire", "Cut after"), ("defences/noise-and-nopeek", "Noise scale b")],
+)
+def test_stored_frames_are_looked_up_offline(visit, page, label):
+    tab = visit(f"{page}.html")
+    before, slider = shown(tab), tab.get_by_label(label)
+    seen = {before}
+    slider.focus()
+    for key in ["ArrowLeft"] * 12 + ["ArrowRight"] * 12:
+        tab.keyboard.press(key)
+        seen.add(shown(tab))
+    assert len(seen) >= 6  # one for each value of the slider
+    assert tab.problems == []
+
+
 def test_every_setting_of_the_page_has_a_frame(visit):
     tab = visit(f"{STEAL}.html")
     seen = set()
