@@ -14,7 +14,7 @@ from privlab.attacks.threat import ThreatModel
 from privlab.sharing.split import Protect
 
 _SOURCE = "SplitNN, section 3 and appendix A; Zen, section 3.2.1"
-_READS = "activations"
+_READS = "activation"
 COLLUDING = ThreatModel(
     attack="Generative decoder, with a colluding data owner",
     time="test",
