@@ -42,7 +42,7 @@ def test_every_explorer_works_at_the_corners_of_its_grid(name):
     made = EXPLORERS[name]()
     corners = made.corners()
     assert len(corners) == 2 ** len(made.knobs)
-    for setting in corners:
+    for setting in corners if name not in explore.STORED else corners[:1]:  # the others: with the stored frames, below
         shown = made.function(**setting)
         assert Image.open(io.BytesIO(shown.picture)).size == tuple(made.spec["size"])
         assert len(shown.alt) > 20
