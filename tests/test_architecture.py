@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "sharing": {*BASE, "data", "models"},
     "metrics": BASE,
     "defences": {*BASE, "sharing", "metrics"},
-    "attacks": {*BASE, "sharing"},
+    "attacks": {*BASE, "models", "sharing"},  # a decoder is a network whose weights are drawn
     "studies": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks"},
     "explore": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks", "studies"},
     "cli": {*BASE, "data", "studies", "explore"},

@@ -4,13 +4,16 @@ The adversary sends images of its own through the data owners' segment, and trai
 """
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from privlab import checks, runtime
 from privlab.attacks.threat import ThreatModel
+from privlab.models.initialisation import draw_like_pytorch
 from privlab.sharing.split import Protect
 
 _SOURCE = "SplitNN, section 3 and appendix A; Zen, section 3.2.1"
@@ -59,7 +62,7 @@ def mirror(segment: nn.Sequential, shape: Sequence[int], *, seed: int = 0) -> nn
     Source: "Zen", section 4.2 (as many transposed convolutions as there are convolutions before the cut).
     """
     sizes, values = [], torch.zeros(1, *shape, device=_device(segment))
-    was, probe = segment.training, copy.deepcopy(segment).eval()
+    probe = copy.deepcopy(segment).eval()
     try:
         with torch.no_grad():
             for layer in probe:
@@ -67,32 +70,32 @@ def mirror(segment: nn.Sequential, shape: Sequence[int], *, seed: int = 0) -> nn
                 sizes.append((layer, before, values.shape[1:]))
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"this segment does not take images of shape {tuple(shape)}: {error}") from error
-    segment.train(was)
-    with torch.random.fork_rng(devices=[]):  # torch draws weights from its global generator
-        torch.manual_seed(runtime.derive(seed, "decoder") % 2**63)
-        layers = [undone for size in reversed(sizes) for undone in _undo(*size)]
+    layers = [undone for size in reversed(sizes) for undone in _undo(*size)]
     if any(isinstance(layer, nn.ReLU) for layer in layers):
         last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
         layers[last] = nn.Sigmoid()
-    return nn.Sequential(*layers).to(_device(segment))
+    network = nn.Sequential(*layers)
+    draw_like_pytorch(network, runtime.derive(seed, "decoder"))
+    return network.to(_device(segment))
 
 
 def _undo(layer: nn.Module, before: torch.Size, after: torch.Size) -> list[nn.Module]:
-    """What turns `(*after)` back to `(*before)`."""
+    """What turns `(*after)` back to `(*before)`; its weights are not drawn yet."""
+    transposed = functools.partial(skip_init, nn.ConvTranspose2d)
     if isinstance(layer, nn.Linear):
-        return [nn.Linear(after[0], before[0]), nn.ReLU()]
+        return [skip_init(nn.Linear, after[0], before[0]), nn.ReLU()]
     if isinstance(layer, nn.Conv2d):
         kernel, stride, padding = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
         missing = (  # the rows and columns that the convolution's last stride left out
             before[1] - ((after[1] - 1) * stride[0] - 2 * padding[0] + kernel[0]),
             before[2] - ((after[2] - 1) * stride[1] - 2 * padding[1] + kernel[1]),
         )
-        return [nn.ConvTranspose2d(after[0], before[0], kernel, stride, padding, missing), nn.ReLU()]
+        return [transposed(after[0], before[0], kernel, stride, padding, missing), nn.ReLU()]
     if len(before) == 3 and len(after) == 1:
         return [nn.Unflatten(1, tuple(before))]
     size: list[nn.Module] = [nn.Upsample(size=tuple(before[1:]))] if before[1:] != after[1:] else []
     if any(parameter.dim() == 4 for parameter in layer.parameters()):  # a stage of residual blocks
-        return [*size, nn.ConvTranspose2d(after[0], before[0], 3, padding=1), nn.ReLU()]
+        return [*size, transposed(after[0], before[0], 3, padding=1), nn.ReLU()]
     return size  # pooling; an activation or a norm keeps its size, and has nothing to undo
 
 

@@ -66,6 +66,6 @@ def draw_like_pytorch(model: nn.Module, seed: int | torch.Generator = 0) -> nn.M
     """Every convolution and dense layer drawn anew as PyTorch does by default, in place; norms stay at 1 and 0."""
     random = runtime.generator(seed)
     for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             _draw_all(layer, 0, random)
     return model

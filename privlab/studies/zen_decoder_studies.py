@@ -245,7 +245,7 @@ SECTION_5_2 = study(
         Claim(
             "Client-level DP leaves inaccurate, noisy reconstructions", SOURCE, _worse("protection", "dp", "none", 3)
         ),
-        Claim("Secure aggregation stops the attack", "Table 10", hidden(protection="secure_aggregation")),
+        Claim("Secure aggregation stops the decoder", "Table 10", hidden(protection="secure_aggregation")),
         Claim(
             "What was recorded in an early round is not decoded by a decoder for the final segment",
             "SplitNN, appendix A",

@@ -32,7 +32,9 @@ STILL_TO_RUN = {
 # Studies whose real rows are still being measured: a page shows the missing ones as not run.
 NOT_WHOLE = {"splitnn/figure-4", *(f"zen/table-{number}" for number in (4, 5, 6)), "zen/section-5.2"}
 NOT_WHOLE |= {f"zen/figure-{number}" for number in (1, 4, 5, 6)}
-# How far a number may lie from the stored one on another processor, where it is more than 0.02.
+# How far a number may lie from the stored one on another processor, where it is more than 0.02: some three times the
+# most that was seen with the instructions of an older one (ATEN_CPU_CAPABILITY=default), of an image found to 60 dB
+# or to 66 (psnr), and of a decoder, whose last step may be a good or a bad one (mse_255 70, two images of a hundred).
 ELSEWHERE = {"adversary_count": 1.0, "psnr": 8.0, "iterations": 1.0, "pixel_l2": 0.5, "mse_255": 300.0}
 ELSEWHERE |= {"ssim": 0.05, "class_accuracy": 0.05, "accuracy": 0.03}
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -98,14 +100,27 @@ def test_grids_have_no_cell_twice(study, profile):
     assert cells or not study.data[profile]
 
 
+def embedded_rows(study):
+    return [row for row in Store(study, RESULTS).rows() if row["provenance"]["data_source"] == "embedded"]
+
+
 @pytest.mark.parametrize("study", studies.STUDIES)
-def test_a_stored_row_is_recomputed(study):
-    """One cheap cell of every study, against the committed row."""
+def test_every_study_has_rows_on_embedded_data(study):
     study = studies.get(study)
-    rows = [row for row in Store(study, RESULTS).rows() if row["provenance"]["data_source"] == "embedded"]
-    assert rows, f"no fast rows of {study.id} in results/; run `privlab run {study.id} --profile fast`"
+    assert embedded_rows(study), f"no fast rows in results/; run `privlab run {study.id} --profile fast`"
+
+
+RUNS = {
+    study.run: f"{study.run.__module__.rpartition('.')[2]}.{study.run.__name__}" for study in studies.STUDIES.values()
+}
+
+
+@pytest.mark.parametrize("run", RUNS, ids=RUNS.values())
+def test_a_stored_row_is_recomputed(run):
+    """The cheapest cell of the studies that share a function, against the committed row."""
+    rows = [row for study in studies.STUDIES.values() if study.run is run for row in embedded_rows(study)]
     row = min(rows, key=lambda r: (r["seed"], r["seconds"], cell_key(r["cell"])))
-    again = study.run(row["cell"], row["seed"], CPU)
+    again = run(row["cell"], row["seed"], CPU)
     assert again.keys() == row["metrics"].keys()
     for name, value in row["metrics"].items():
         if name == "seconds":
@@ -208,7 +223,8 @@ def test_numbers_are_printed_with_three_digits(study):
     if study.startswith("zen/") or study == "curious/section-8.5":
         return  # seconds, iterations and sums of squares have digits of their own
     study = studies.get(study)
-    assert {item.step for item in study.reported} == ({0.001} if study.reported else set())
+    in_percent = {1e-4} if study.id == "splitnn/table-1" else set()  # 97.46 % is .9746
+    assert {item.step for item in study.reported} == ({0.001} | in_percent if study.reported else set())
 
 
 def table(metric, knob, values, **rest):
@@ -402,6 +418,11 @@ def test_claims_hold_and_fail_where_they_should(text, good, bad):
     assert CLAIMS[text].test(good) is True
     assert CLAIMS[text].test(bad) is False
     assert CLAIMS[text].test(Table([])) is None
+
+
+def test_no_two_claims_are_one_sentence():
+    """A test that looks a claim up by its words would find one of them alone."""
+    assert len(CLAIMS) == sum(len(study.claims) for study in studies.STUDIES.values())
 
 
 def test_every_claim_is_tested():
