@@ -131,9 +131,10 @@ def test_accuracy_is_measured_under_the_noise():
     clean, naive, *_ = (each["accuracy"] for each in attacks())
     assert naive < clean
     cell = splitnn.base("digits", noise=2.0, server="fixed")
-    fixed, trained = (splitnn.run_accuracy({**cell, "server": how}, 0, CPU) for how in ("fixed", "retrained"))
+    servers = ("fixed", "longer", "retrained")
+    fixed, longer, trained = (splitnn.run_accuracy({**cell, "server": how}, 0, CPU) for how in servers)
     assert fixed["accuracy"] < clean
-    assert trained["accuracy"] > fixed["accuracy"]
+    assert trained["accuracy"] > max(fixed["accuracy"], longer["accuracy"])
     assert fixed["relative_noise"] == trained["relative_noise"] > 2
 
 
@@ -323,6 +324,12 @@ SENTENCES = [
         "A server that trains on under the noise wins accuracy back",
         [nopeek(noise=1.0, value=0.8), nopeek(noise=1.0, server="retrained", value=0.9)],
         [nopeek(noise=1.0, value=0.8), nopeek(noise=1.0, server="retrained", value=0.7)],
+    ),
+    (
+        "splitnn/figure-4",
+        "... more than training on without noise does",
+        [nopeek(noise=1.0, server="longer", value=0.8), nopeek(noise=1.0, server="retrained", value=0.9)],
+        [nopeek(noise=1.0, server="longer", value=0.9), nopeek(noise=1.0, server="retrained", value=0.9)],
     ),
     (
         "zen/table-4",
