@@ -8,7 +8,7 @@ import torch
 from privlab import data, studies
 from privlab.defences import averaged, laplace
 from privlab.sharing import federated, split
-from privlab.studies import split_learning, splitnn, zen_decoder, zen_decoder_studies
+from privlab.studies import split_learning, splitnn, splitnn_studies, zen_decoder, zen_decoder_studies
 from privlab.studies.study import Table, cell_key
 
 CPU = torch.device("cpu")
@@ -425,8 +425,8 @@ def test_the_larger_size_counts_where_it_was_measured():
         ({**splitnn.base("mnist"), **size, "noise_in": "training"}, {"accuracy": v})
         for size, v in ((small, 0.9), (large, 0.98))
     ]
-    assert splitnn.values(rows(*cells), "accuracy", [{"noise": 0.0}]) == [0.98]
-    assert splitnn.values(rows(cells[0]), "accuracy", [{"noise": 0.0}]) == [0.9]
+    assert splitnn_studies.values(rows(*cells), "accuracy", [{"noise": 0.0}]) == [0.98]
+    assert splitnn_studies.values(rows(cells[0]), "accuracy", [{"noise": 0.0}]) == [0.9]
     assert splitnn.large({**splitnn.base("mnist", 1)})
     assert not splitnn.large(splitnn.base("mnist"))
 
