@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from privlab import models
+from privlab.models.initialisation import draw_like_pytorch
 
 
 def names(network):
@@ -45,6 +46,20 @@ def test_only_pooling_makes_maps_smaller(pool, pooled, side):
     network = models.lenet((2, 9, 9), 3, filters=(4, 5, 6), pool=pool, pooled=pooled)
     front, _ = models.cut(network, "relu3")
     assert front(torch.rand(1, 2, 9, 9)).shape == (1, 6, side, side)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"), [(nn.Linear, (7, 5)), (nn.Conv2d, (3, 4, 5)), (nn.ConvTranspose2d, (3, 4, 5))]
+)
+def test_weights_are_drawn_as_pytorch_draws_them(kind, sizes):
+    """The same numbers in the same order; PyTorch takes them from its global generator."""
+    ours = nn.utils.skip_init(kind, *sizes)
+    draw_like_pytorch(nn.Sequential(ours), 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        theirs = kind(*sizes)
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, its, atol=1e-7)
 
 
 def test_the_frameworks_initialisation_has_the_bounds_of_pytorch():
