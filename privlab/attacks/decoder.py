@@ -4,6 +4,7 @@ The adversary sends images of its own through the data owners' segment, and trai
 """
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -16,37 +17,27 @@ from privlab.attacks.threat import ThreatModel
 from privlab.models.initialisation import draw_like_pytorch
 from privlab.sharing.split import Protect
 
-_SOURCE = "SplitNN, section 3 and appendix A; Zen, section 3.2.1"
-_READS = "activation"
 COLLUDING = ThreatModel(
     attack="Generative decoder, with a colluding data owner",
     time="test",
     position="server",
     access="black-box",
     security="honest-but-curious",
-    reads=_READS,
+    reads="activation",
     capability="The server knows the owners' segment by its outputs, for images of the same kind from one owner.",
-    source=_SOURCE,
+    source="SplitNN, section 3 and appendix A; Zen, section 3.2.1",
 )
-SERVER = ThreatModel(
+SERVER = dataclasses.replace(
+    COLLUDING,
     attack="Generative decoder, the server alone",
-    time="test",
-    position="server",
-    access="black-box",
-    security="honest-but-curious",
-    reads=_READS,
     capability="The server has got hold of the owners' segment, and has images of another kind.",
-    source=_SOURCE,
 )
-OWNER = ThreatModel(
+OWNER = dataclasses.replace(
+    COLLUDING,
     attack="Generative decoder, another data owner",
-    time="test",
     position="client",
     access="white-box",
-    security="honest-but-curious",
-    reads=_READS,
     capability="An owner has the segment and images of its own, and intercepts what another owner sends.",
-    source=_SOURCE,
 )
 THREATS = (COLLUDING, SERVER, OWNER)
 
