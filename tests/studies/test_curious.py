@@ -29,9 +29,6 @@ STILL_TO_RUN = {
     "zen/section-5.2": "more draws",
     **dict.fromkeys(("zen/table-1", "zen/table-2", "zen/table-3", "zen/section-5.1"), SECOND),
 }
-# Studies whose real rows are still being measured: a page shows the missing ones as not run.
-NOT_WHOLE = {"splitnn/figure-4", *(f"zen/table-{number}" for number in (4, 5, 6)), "zen/section-5.2"}
-NOT_WHOLE |= {f"zen/figure-{number}" for number in (1, 4, 5, 6)}
 # How far a number may lie from the stored one on another processor, where it is more than 0.02: some three times the
 # most that was seen with the instructions of an older one (ATEN_CPU_CAPABILITY=default), of an image found to 60 dB
 # or to 66 (psnr), and of a decoder, whose last step may be a good or a bad one (mse_255 70, two images of a hundred).
@@ -134,9 +131,6 @@ def test_a_stored_row_is_recomputed(run):
 def test_the_paper_profile_is_stored_whole_for_the_papers_data(study):
     study = studies.get(study)
     stored = {(cell_key(row["cell"]), row["seed"]) for row in Store(study, RESULTS).rows()}
-    if study.id in NOT_WHOLE:
-        assert stored, "not whole is not none"
-        return
     profile = "real" if study.id in STILL_TO_RUN else "paper"
     for name in study.data[profile]:
         cells = [cell_key(cell) for cell in study.cells(name) if not study.large(cell)]
