@@ -127,15 +127,24 @@ def test_noise_destroys_what_the_naive_adversary_sees_and_not_what_the_aware_one
     assert naive + 3 < aware < averaging <= clean + 0.5
 
 
-def test_accuracy_is_measured_under_the_noise():
+def test_accuracy_is_measured_under_the_noise(monkeypatch):
     clean, naive, *_ = (each["accuracy"] for each in attacks())
     assert naive < clean
-    cell = splitnn.base("digits", noise=2.0, server="fixed")
+    met, retrain = [], split.retrain_server
+
+    def spy(parts, owners, *, protect, **options):
+        met.append(protect)
+        return retrain(parts, owners, protect=protect, **options)
+
+    monkeypatch.setattr(split, "retrain_server", spy)
+    cell = splitnn.base("digits", noise=2.0, epochs=3)
     servers = ("fixed", "longer", "retrained")
     fixed, longer, trained = (splitnn.run_accuracy({**cell, "server": how}, 0, CPU) for how in servers)
-    assert fixed["accuracy"] < clean
-    assert trained["accuracy"] > max(fixed["accuracy"], longer["accuracy"])
-    assert fixed["relative_noise"] == trained["relative_noise"] > 2
+    assert fixed["accuracy"] < clean - 0.1
+    assert fixed["relative_noise"] == longer["relative_noise"] == trained["relative_noise"] > 1
+    assert met[0] is None  # as long, but without noise
+    assert met[1].keywords == {"scale": 2.0}
+    assert len(met) == 2
 
 
 def test_a_naive_decoder_is_trained_once_whatever_noise_comes_later():
