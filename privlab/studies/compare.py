@@ -91,7 +91,9 @@ class Comparison:
         frame = frame.map(lambda value: re.sub(r" \(n=\d+\)", "", value) if isinstance(value, str) else value)
         frame = frame.map(lambda value: f"{value:g}" if isinstance(value, float) else value)
         frame = frame.rename(columns={"verdict": ""}).rename(columns=lambda name: name.replace("_", " "))
-        caption = f"{self.study.source}, on {data}" + (f", n = {' or '.join(map(str, counts))} seeds" if counts else "")
+        caption = f"{self.study.source}, on {data}" + (
+            f", n = {' or '.join(map(str, counts))} seed{'' if counts == [1] else 's'}" if counts else ""
+        )
         signs = ", ".join(f"{sign} {verdict}" for verdict, sign in names.items())
         return frame.style.hide(axis="index").format(precision=3).set_caption(f"{caption}. {signs}.")
 
