@@ -49,7 +49,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Every test but those in a browser; each chapter is executed as a test of its own."""
-    run(session, "pytest", "-n", CORES, "-m", "not browser", *session.posargs)
+    run(session, "pytest", "-n", CORES, "--durations=15", "-m", "not browser", *session.posargs)
 
 
 @nox.session
