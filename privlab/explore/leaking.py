@@ -2,43 +2,45 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privlab import checks, data, models
 from privlab.attacks import deep_leakage, label_inference
+from privlab.explore import frames
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import labelled
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
-SIZE = (400, 216)
+SIZE = (600, 144)
 BATCHES = (1, 2, 4, 8)
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
-ITERATIONS = (1, 10, 30, 100, 300)
-GREYS = 16  # levels a picture is shown in: noise is half a frame, and does not compress otherwise
+ARCHITECTURES: dict[str, Callable[..., nn.Sequential]] = {
+    "LeNet with strides": functools.partial(models.lenet, filters=(12,) * 3, fc=(), pool="stride"),
+    "LeNet with average pooling": functools.partial(models.lenet, filters=(12,) * 3, fc=(), pool="average"),
+    "LeNet with max pooling": functools.partial(models.lenet, filters=(12,) * 3, fc=(), pool="max"),
+    "AlexNet with strides": functools.partial(models.alexnet, width=0.125, pool="stride"),
+}
+ITERATIONS = (10, 30, 100, 300)  # after which the guess is shown
+GREYS = 8  # levels a picture is shown in: noise is half a frame, and does not compress otherwise
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """images: `(B, C, H, W)`; guesses, in the images' order: `(I, B, C, H, W)`, one an iteration; losses: `(I,)`."""
+def leak(batch: int, activation: str, architecture: str, *, name: str = "digits", seed: int = 0) -> Frame:
+    """A client's mini-batch, and what a passive server has after 10, 30, 100 and 300 iterations of L-BFGS.
 
-    images: Tensor
-    guesses: Tensor
-    losses: Tensor
-    labels_right: int
-
-
-@functools.lru_cache(maxsize=24)
-def _trial(batch: int, activation: str, name: str, seed: int) -> _Trial:
-    """The first random start of the attack, whatever comes of it. One that has converged or stalled ends sooner."""
+    batch: 1 to 8 images. activation, architecture: of the network (see `ARCHITECTURES`). The server has read the labels
+    off the gradient. The first random start is shown (seed 0), not the best of several; an attack that has converged
+    or is stuck ends sooner, and keeps its last guess.
+    """
+    checks.whole("batch", batch, 1, BATCHES[-1])
+    checks.one_of("activation", activation, ACTIVATIONS)
+    checks.one_of("architecture", architecture, ARCHITECTURES)
     client = data.load(name).sample(batch, seed)
     classes, steps = len(client.classes), []
-    model = models.lenet(
-        client.shape, classes, filters=(12, 12, 12), fc=(), pool="stride", activation=activation, seed=seed
-    )
+    model = ARCHITECTURES[architecture](client.shape, classes, activation=activation, seed=seed)
     sent = federated.gradient(model, client.images, client.labels)
     labels = label_inference.labels(model, [sent], shape=client.shape, seed=seed)
     found = deep_leakage.reconstruct(
@@ -49,39 +51,27 @@ def _trial(batch: int, activation: str, name: str, seed: int) -> _Trial:
         restarts=1,
         iterations=ITERATIONS[-1],
         seed=seed,
-        watch=lambda _, images, losses: steps.append((images[0, 0].clamp(0, 1), losses[0, 0].clone())),
+        watch=lambda _, images, __: steps.append(images[0, 0].clamp(0, 1)),
     )
-    guesses, losses = (torch.stack(part) for part in zip(*steps, strict=True))
-    order = reconstruction.match(found.images[0, 0].clamp(0, 1), client.images)
-    counts = [part.bincount(minlength=classes) for part in (labels[0], client.labels)]
-    return _Trial(client.images, guesses[:, order], losses, int(torch.minimum(*counts).sum()))
-
-
-def leak(batch: int, activation: str, iteration: int, *, name: str = "digits", seed: int = 0) -> Frame:
-    """A client's mini-batch beside what a passive server has after so many iterations of L-BFGS.
-
-    batch: 1 to 8 images; activation: of a LeNet with strides; iteration: 1 to 300. The server has read the labels off
-    the gradient. The first random start is shown (seed 0), not the best of several.
-    """
-    checks.whole("batch", batch, 1, BATCHES[-1])
-    checks.one_of("activation", activation, ACTIVATIONS)
-    checks.whole("iteration", iteration, 1, ITERATIONS[-1])
-    trial = _trial(batch, activation, name, seed)
-    at = min(iteration, len(trial.losses)) - 1
-    quality = reconstruction.psnr(trial.guesses[at], trial.images).clamp_max(99).mean().item()
+    last = found.images[0, 0].clamp(0, 1)  # the beginning, where no step helped
+    order = reconstruction.match(last, client.images)
+    guesses = {f"after {n}": (steps[n - 1] if n <= len(steps) else last)[order] for n in ITERATIONS}
+    quality = [reconstruction.psnr(guess, client.images).clamp_max(99).mean().item() for guess in guesses.values()]
+    read = torch.minimum(*(part.bincount(minlength=classes) for part in (labels[0], client.labels))).sum()
     numbers = {
-        "server's own loss": f"{trial.losses[at]:.0e}",
-        "PSNR": f"{quality:.0f} dB",
-        "iteration": str(iteration) if at + 1 == iteration else f"{at + 1}, where the attack ended",
-        "labels read right": f"{trial.labels_right} of {batch}",
+        "PSNR at the end": f"{quality[-1]:.0f} dB",
+        "server's own loss": f"{found.loss.item():.0e}",
+        "iterations": f"{len(steps)}" + (", where the attack ended" if len(steps) < ITERATIONS[-1] else ""),
+        "labels read right": f"{read} of {batch}",
     }
     what = "one image" if batch == 1 else f"{batch} images"
+    course = ", ".join(f"{decibels:.0f}" for decibels in quality)
     alt = (
-        f"On the left {what} of the client, on the right the server's guess after {at + 1} iterations "
-        f"through a network with {activation}: {quality:.0f} dB."
+        f"On the left {what} of the client, beside it the server's guess after 10, 30, 100 and 300 iterations "
+        f"through a network ({architecture}) with {activation}: {course} dB."
     )
-    shown = {"the client's": _mosaic(trial.images), "the server's guess": _mosaic(trial.guesses[at])}
-    return Frame(labelled(shown, SIZE, lossless=True), alt, numbers)
+    shown = {"the client's": client.images, **guesses}
+    return Frame(labelled({title: _mosaic(part) for title, part in shown.items()}, SIZE, lossless=True), alt, numbers)
 
 
 def _mosaic(images: Tensor) -> Tensor:
@@ -96,12 +86,18 @@ def _mosaic(images: Tensor) -> Tensor:
 
 
 def leak_explorer(name: str = "digits") -> Explorer:
-    """Batch size, activation and iteration as sliders over `leak`."""
+    """Batch size, activation and architecture as sliders over `leak`; the frames of the digits are stored."""
     knobs = (
         Knob("batch", "Batch size", BATCHES, live=(1, BATCHES[-1], 1)),
         Knob("activation", "Activation", ACTIVATIONS),
-        Knob("iteration", "Iteration", ITERATIONS, live=(1, ITERATIONS[-1], 1)),
+        Knob("architecture", "Network", tuple(ARCHITECTURES)),
     )
-    start = {"batch": 1, "activation": "sigmoid", "iteration": 30}
-    title = "What a passive server makes of a gradient"
-    return Explorer(functools.partial(leak, name=name), knobs, start=start, size=SIZE, title=title)
+    start = {"batch": 1, "activation": "sigmoid", "architecture": "LeNet with strides"}
+    return Explorer(
+        functools.partial(leak, name=name),
+        knobs,
+        start=start,
+        size=SIZE,
+        title="What a passive server makes of a gradient",
+        stored=frames.load("leak") if name == "digits" else None,
+    )

@@ -16,6 +16,7 @@ from privlab.studies.store import Row, Store
 from privlab.studies.study import PAPER_DATA, Reported, Study, Table, cell_key
 
 AGREES, ORDERING, DIFFERS, NOT_RUN = "agrees", "same ordering", "differs", "not run"
+SENTENCE = {True: "holds", False: "does not hold", None: NOT_RUN}
 RELATIVE = 0.05  # agreement within 5 % of the reported value
 SPREADS = 2  # or within two standard deviations of ours
 ORDERED = 0.8  # the ordering over the knob holds from this Kendall's tau on
@@ -100,7 +101,8 @@ class Comparison:
 
 def _spread(row: Mapping[str, Any]) -> str:
     if row["measured_mean"] is None:
-        return "never" if row["n"] else "not run"
+        nothing = "never" if row["metric"] == "iterations" else "none"  # a row without this number
+        return nothing if row["n"] else "not run"
     sd = "" if row["measured_sd"] is None else f" ± {_number(row['measured_sd'])}"
     return f"{_number(row['measured_mean'])}{sd} (n={row['n']})"
 
@@ -161,7 +163,7 @@ def _lines(study: Study, table: Table, data: str) -> list[dict[str, Any]]:
                     "measured_mean": statistics.fmean(values) if values else None,
                     "measured_sd": statistics.stdev(values) if len(values) > 1 else None,
                     "n": len(values) or len(rows.rows),
-                    "verdict": _verdict(item, values, own, bool(rows.rows)) if item else None,
+                    "verdict": _verdict(item, values, own, bool(rows.rows)) if item and item.judged else None,
                 }
             )
     return _order(study, lines)
@@ -200,7 +202,7 @@ def _claims(study: Study, table: Table, names: Sequence[str]) -> list[dict[str, 
                 continue
             part = table.select(data=name)
             holds = claim.test(part) if part.rows else None
-            verdict = NOT_RUN if holds is None else "holds" if holds else "does not hold"
+            verdict = holds if isinstance(holds, str) else SENTENCE[holds]
             found.append({"claim": claim.text, "source": claim.source, "data": name, "verdict": verdict})
     return found
 

@@ -12,6 +12,8 @@ import torch
 
 Cell = dict[str, Any]
 Metrics = dict[str, float]
+MARGIN = 0.5  # dB: what two trainings alike but for the seed may differ by
+UNDECIDED = "cannot tell"  # what a claim says of rows that are there and show neither the one nor the other
 
 # The papers' data sets by our names: (the name the paper prints, whether ours is that very data set).
 PAPER_DATA = {
@@ -34,13 +36,17 @@ def cell_key(cell: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Reported:
-    """One printed number. `step` is one unit of its last printed digit."""
+    """One printed number. `step` is one unit of its last printed digit.
+
+    judged: whether it can be compared with ours at all; seconds on another machine are printed beside ours, no more.
+    """
 
     dataset: str
     cell: Mapping[str, Any]
     metric: str
     value: float
     step: float
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,17 +74,42 @@ class Table:
         return {place: self.mean(metric, **settings, **{knob: place}) for place in places}
 
 
+Outcome = bool | str | None
+Test = Callable[[Table], Outcome]
+
+
 @dataclass(frozen=True)
 class Claim:
     """A sentence of the paper as a predicate over the rows measured on one data set.
 
-    `test` returns None where the rows it needs are missing. `data` limits it to some data sets.
+    `test` returns None where the rows it needs are missing, and UNDECIDED where they are there and differ by no more
+    than chance may. `data` limits it to some data sets.
     """
 
     text: str
     source: str
-    test: Callable[[Table], bool | None]
+    test: "Test"
     data: tuple[str, ...] = ()
+
+
+def told(differences: Sequence[float], by: float = 0.0, margin: float = 0.0) -> Outcome:
+    """Whether differences, one a seed, lie above `by`: UNDECIDED where they do not all lie on one side of it, and
+    where their mean is nearer to it than `margin`.
+    """
+    sides = {difference > by for difference in differences}
+    if len(sides) > 1 or abs(statistics.fmean(differences) - by) < margin:
+        return UNDECIDED
+    return sides.pop()
+
+
+def negated(found: Outcome) -> Outcome:
+    """The opposite of what could be told."""
+    return not found if isinstance(found, bool) else found
+
+
+def both(*found: Outcome) -> Outcome:
+    """Whether all of several hold: one that does not is enough to say no, then one that is missing or undecided."""
+    return next((each for each in (False, None, UNDECIDED) if each in found), True)
 
 
 @dataclass(frozen=True)

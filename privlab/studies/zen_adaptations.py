@@ -11,7 +11,7 @@ from privlab import data, runtime
 from privlab.defences import dp_sgd
 from privlab.sharing import federated
 from privlab.studies.curious import checksum, dataset
-from privlab.studies.study import Cell, Claim, Metrics, Study, Table
+from privlab.studies.study import UNDECIDED, Cell, Claim, Metrics, Outcome, Study, Table
 from privlab.studies.zen_gradients import BASE, METRICS, VICTIMS, attack, measure, network
 
 # One network takes every adaptation: DLG's with tanh, which FedAvg can train, where sigmoid hardly learns.
@@ -180,10 +180,12 @@ def _trained(table: Table) -> bool | None:
     return None if found is None or fresh is None else found[0] < fresh[0]
 
 
-def _alike(table: Table) -> bool | None:
-    """IID or not: the success rates of trained models differ by less than a quarter."""
+def _alike(table: Table) -> Outcome:
+    """IID or not: the success rates of trained models differ by less than a quarter. Where neither leaks, who knows."""
     found = changed(table, "state", ["trained_iid", "trained_non_iid"])
-    return None if found is None else abs(found[0] - found[1]) < 0.25
+    if found is None:
+        return None
+    return abs(found[0] - found[1]) < 0.25 if max(found) else UNDECIDED
 
 
 def _grey(table: Table) -> bool | None:
@@ -196,9 +198,12 @@ def _grey(table: Table) -> bool | None:
 
 
 def _large_images(table: Table) -> bool | None:
-    found = changed(table, "size", [48, 64])
+    """One size above 32 at which some image is found is enough to say no."""
+    sizes = [changed(table, "size", [size]) for size in (48, 64)]
+    if any(found and found[0] > 0 for found in sizes):
+        return False
     small = changed(table, "size", [16])
-    return None if found is None or small is None else max(found) == 0 < small[0]
+    return None if None in sizes or small is None else small[0] > 0
 
 
 SECTION_5_1 = Study(

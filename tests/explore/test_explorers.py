@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -388,31 +389,50 @@ def test_inverting_by_bad_settings_is_refused(call, words):
         inverting.invert(*call)
 
 
+PLAIN_LENET = "LeNet with strides"
+
+
 def leaked_decibels(shown):
-    return int(shown.numbers["PSNR"].split()[0])
+    return int(shown.numbers["PSNR at the end"].split()[0])
 
 
-def test_a_guess_gets_better_with_every_step_that_is_shown_and_its_loss_falls():
+def test_a_guess_gets_better_with_every_step_that_is_shown():
     for activation in ("sigmoid", "tanh"):
-        frames = [leaking.leak(1, activation, iteration) for iteration in leaking.ITERATIONS]
-        qualities = [leaked_decibels(shown) for shown in frames]
-        losses = [float(shown.numbers["server's own loss"]) for shown in frames]
+        shown = leaking.leak(1, activation, PLAIN_LENET)
+        qualities = [int(number) for number in re.search(r": ([\d, ]+) dB", shown.alt)[1].split(", ")]
         assert qualities == sorted(qualities)
-        assert losses == sorted(losses, reverse=True)
-        assert qualities[0] < 10
-        assert qualities[-1] > 50
+        assert qualities[0] < 15
+        assert qualities[-1] == leaked_decibels(shown) > 50
 
 
-def test_relu_and_large_batches_do_not_leak():
-    assert leaked_decibels(leaking.leak(1, "relu", 300)) < 15
-    assert "where the attack ended" in leaking.leak(1, "relu", 300).numbers["iteration"]
-    assert leaked_decibels(leaking.leak(8, "sigmoid", 300)) < 30
+def test_relu_max_pooling_and_large_batches_do_not_leak():
+    stuck = leaking.leak(1, "relu", PLAIN_LENET)
+    assert leaked_decibels(stuck) < 15
+    assert "where the attack ended" in stuck.numbers["iterations"]
+    assert leaked_decibels(leaking.leak(8, "sigmoid", PLAIN_LENET)) < 30
+    assert leaked_decibels(leaking.leak(1, "tanh", "LeNet with max pooling")) < 30
+
+
+def test_a_deep_network_leaks_with_tanh_and_not_with_sigmoid():
+    assert leaked_decibels(leaking.leak(1, "tanh", "AlexNet with strides")) > 40
+    assert leaked_decibels(leaking.leak(1, "sigmoid", "AlexNet with strides")) < 15
+
+
+def test_where_no_step_helps_the_beginning_is_shown():
+    """Through eight sigmoids no derivative arrives."""
+    deep = {"eight": functools.partial(models.lenet, filters=(12,) * 8, fc=(), pool="stride")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leaking, "ARCHITECTURES", deep)
+        shown = leaking.leak(1, "sigmoid", "eight")
+    assert shown.numbers["iterations"] == "0, where the attack ended"
+    assert leaked_decibels(shown) < 10
 
 
 def test_the_leak_explorer_shows_what_the_library_measures(monkeypatch):
     drawn, honest = [], leaking.labelled
     monkeypatch.setattr(leaking, "labelled", lambda images, size, **how: drawn.append(images) or honest(images, size))
-    shown = leaking.leak(2, "sigmoid", 37)
+    monkeypatch.setattr(leaking, "ITERATIONS", (5, 37))
+    shown = leaking.leak(2, "sigmoid", PLAIN_LENET)
     client = data.load("digits").sample(2, 0)
     how = {"filters": (12, 12, 12), "fc": (), "pool": "stride", "activation": "sigmoid", "seed": 0}
     model = models.lenet(client.shape, 10, **how)
@@ -424,16 +444,21 @@ def test_the_leak_explorer_shows_what_the_library_measures(monkeypatch):
     assert leaked_decibels(shown) == pytest.approx(reconstruction.psnr(guess, client.images).mean().item(), abs=0.6)
     assert float(shown.numbers["server's own loss"]) == pytest.approx(found.loss.item(), rel=0.5)  # one digit is shown
     assert shown.numbers["labels read right"] == "2 of 2"
-    for title, images in (("the client's", client.images), ("the server's guess", guess)):
+    assert list(drawn[0]) == ["the client's", "after 5", "after 37"]
+    for title, images in (("the client's", client.images), ("after 37", guess)):
         for place, image in enumerate(images):
             part = drawn[0][title][:, :28, 29 * place : 29 * place + 28]
-            torch.testing.assert_close(part, image, atol=0.5 / 15 + 1e-2, rtol=0)
+            torch.testing.assert_close(part, image, atol=0.5 / (leaking.GREYS - 1) + 1e-2, rtol=0)
         assert (drawn[0][title][:, 29:] < 0.15).all()  # places without an image are dark
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
-    [((9, "tanh", 1), "batch=9"), ((1, "cosine", 1), "activation"), ((1, "tanh", 301), "iteration=301")],
+    [
+        ((9, "tanh", PLAIN_LENET), "batch=9"),
+        ((1, "cosine", PLAIN_LENET), "activation"),
+        ((1, "tanh", "LeNet-99"), "LeNet-99.*max pooling"),
+    ],
 )
 def test_bad_leaks_are_refused(call, words):
     with pytest.raises(ValueError, match=words):
@@ -446,12 +471,17 @@ def _number(text):
 
 @pytest.mark.parametrize("name", explore.STORED)
 def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
-    """Each was made by a training; another processor rounds a little elsewhere."""
+    """Each was made by a training, or a long optimisation; another processor rounds a little elsewhere."""
     made = explore.STORED[name]()
     assert made.stored.keys() == {key(setting) for setting in made.grid()}
     for setting in made.corners():
         stored, fresh = made.stored[key(setting)], made.function(**setting).as_json()
         assert stored["numbers"].keys() == fresh["numbers"].keys()
+        if name == "leak":  # what an optimisation ends at depends on every rounding: found or not must be the same
+            assert stored["numbers"]["labels read right"] == fresh["numbers"]["labels read right"]
+            ends = [_number(part["numbers"]["PSNR at the end"]) for part in (stored, fresh)]
+            assert (ends[0] >= 30) == (ends[1] >= 30)
+            continue
         for title, value in fresh["numbers"].items():
             limit = {"PSNR": 1.0, "class read off": 6, "accuracy": 4, "accuracy of the network": 4}.get(title, 0.06)
             assert _number(stored["numbers"][title]) == pytest.approx(_number(value), abs=limit), (setting, title)

@@ -4,7 +4,7 @@ import pytest
 
 from privlab import studies
 from privlab.studies.compare import agrees, same_ordering
-from privlab.studies.study import Claim, Reported, Study, Table
+from privlab.studies.study import UNDECIDED, Claim, Reported, Study, Table
 
 
 def study(**changes):
@@ -105,9 +105,10 @@ def test_claims_hold_fail_or_were_not_run():
     rising = Claim("rises", "s. 1", lambda t: t.mean("recall", s=3) > t.mean("recall", s=1))
     elsewhere = Claim("of other data", "s. 2", lambda t: True, data=("cifar10",))
     unknown = Claim("needs more", "s. 3", lambda t: None)
+    close = Claim("hardly differs", "s. 4", lambda t: UNDECIDED)
     for values, expected in (({1: [0.1], 3: [0.9]}, "holds"), ({1: [0.9], 3: [0.1]}, "does not hold")):
-        compared = studies.compare(study(claims=(rising, elsewhere, unknown)), rows=rows(values))
-        assert [claim["verdict"] for claim in compared.claims] == [expected, "not run"]
+        compared = studies.compare(study(claims=(rising, elsewhere, unknown, close)), rows=rows(values))
+        assert [claim["verdict"] for claim in compared.claims] == [expected, "not run", "cannot tell"]
     assert [claim["verdict"] for claim in studies.compare(study(claims=(rising,)), rows=[]).claims] == ["not run"]
 
 
@@ -183,7 +184,19 @@ def test_a_cell_that_never_reached_a_metric_is_not_called_unmeasured():
     row = next(row for row in compared.rows if row["cell"]["s"] == 1 and row["metric"] == "recall")
     assert (row["measured_mean"], row["n"], row["verdict"]) == (None, 1, "differs")
     shown = compared.frame("mnist", ("recall",))["recall", "here"]
-    assert shown.tolist() == ["never", "not run", "not run"]
+    assert shown.tolist() == ["none", "not run", "not run"]
+
+
+def test_a_wait_that_does_not_end_ends_never():
+    made = study(metrics=("iterations", "precision"))
+    measured = [{"cell": {"data": "mnist", "s": 1}, "seed": 0, "metrics": {"precision": 0.1}}]
+    assert studies.compare(made, rows=measured).frame("mnist")["iterations", "here"].tolist()[0] == "never"
+
+
+def test_what_is_not_judged_is_printed_without_a_verdict():
+    seconds = Reported("MNIST", {"s": 1}, "recall", 0.1, 0.01, judged=False)
+    line = studies.compare(study(reported=(seconds,)), rows=rows({1: [0.1]})).rows[0]
+    assert (line["reported"], line["verdict"]) == (0.1, None)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,13 @@ def claims(study):
     return {claim.text.split(" (")[0]: claim for claim in studies.get(study).claims}
 
 
-def rows(*cells):
+def rows(*cells, seed=0):
     """One row a (cell, metrics)."""
-    return Table([{"cell": cell, "seed": 0, "metrics": metrics} for cell, metrics in cells])
+    return Table([{"cell": cell, "seed": seed, "metrics": metrics} for cell, metrics in cells])
+
+
+def together(*tables):
+    return Table([row for table in tables for row in table.rows])
 
 
 # --- how images are shared out -------------------------------------------------------------------------------------
@@ -320,7 +324,7 @@ SENTENCES = [
         "splitnn/figure-3",
         "More images to train on give better reconstructions",
         [nopeek(attack_set=n, metric="psnr", value=v) for n, v in ((250, 15.0), (5000, 18.0))],
-        [nopeek(attack_set=n, metric="psnr", value=v) for n, v in ((250, 18.0), (5000, 18.0))],
+        [nopeek(attack_set=n, metric="psnr", value=v) for n, v in ((250, 18.0), (5000, 17.0))],
     ),
     (
         "splitnn/figure-4",
@@ -403,6 +407,69 @@ def test_a_sentence_holds_where_it_should_and_not_elsewhere(study, text, good, b
     tables = [rows(*(part if isinstance(part, list) else [part])) for part in (good, bad)]
     assert [claim.test(table) for table in tables] == [True, False]
     assert claim.test(rows()) is None
+
+
+@pytest.mark.parametrize(
+    ("rises", "verdict"),
+    [
+        ((2.0, 1.0), True),
+        ((-2.0, -1.0), False),
+        ((0.3, 0.4), "cannot tell"),  # less than half a decibel
+        ((2.0, -0.5), "cannot tell"),  # the seeds disagree, whatever their mean
+        ((0.4, 0.8), True),
+    ],
+)
+def test_what_seeds_reverse_or_hardly_moves_cannot_be_told(rises, verdict):
+    claim = claims("zen/table-5")["Max pooling reveals less than average pooling"]
+    seeds = [
+        rows(plain(value=20.0 + 5 * seed), plain(pool="average", value=20.0 + 5 * seed + rise), seed=seed)
+        for seed, rise in enumerate(rises)
+    ]
+    assert claim.test(together(*seeds)) == verdict
+
+
+def test_seeds_are_paired_and_those_without_a_partner_do_not_count():
+    claim = claims("zen/table-5")["Max pooling reveals less than average pooling"]
+    alone = rows(plain(value=40.0), seed=1)
+    assert claim.test(together(rows(plain(value=20.0), plain(pool="average", value=21.0)), alone)) is True
+    assert claim.test(together(rows(plain(pool="average", value=21.0)), alone)) is None
+
+
+def test_of_several_steps_one_that_fails_says_no_before_one_that_cannot_be_told():
+    claim = claims("zen/figure-4")["More filters improve the reconstruction"]
+
+    def test(*values):
+        return claim.test(rows(*(plain(conv=c, value=v) for c, v in zip((3, 6, 12, 24), values, strict=True))))
+
+    assert test(18.0, 19.0, 19.2, 21.0) == "cannot tell"
+    assert test(18.0, 19.0, 19.2, 17.0) is False
+
+
+def test_a_reconstruction_must_beat_the_mean_of_the_owners_kind_of_images_too():
+    chest = {"data": "pneumoniamnist", "prior": "mnist"}
+    claim = claims("zen/figure-1")["With MNIST as prior radiographs are reconstructed"]
+    found = plain(**chest, value=16.0)  # 4 dB above the mean digit
+    mean_radiograph = (zen_decoder.plain_cell("pneumoniamnist"), {"psnr": 28.0, "mean_image_psnr": 18.6})
+    assert claim.test(rows(found)) is True
+    assert claim.test(rows(found, mean_radiograph)) is False
+    assert claim.test(rows(plain(**chest, value=22.0), mean_radiograph)) is True
+
+
+def test_to_know_of_the_noise_may_cost_half_a_decibel_and_no_more():
+    claim = claims("splitnn/figure-2")["To know of the noise is nowhere worse than not to"]
+
+    def cells(worse):
+        grid = [(b, a) for b in (0.1, 0.5, 1.0) for a in (0.0, 0.5)]
+        naive = [nopeek(noise=b, alpha=a, metric="psnr", value=16.0) for b, a in grid]
+        aware = [
+            nopeek(noise=b, alpha=a, metric="psnr", adversary="noise_aware", value=16.0 - worse * (b == 0.1))
+            for b, a in grid
+        ]
+        return naive + aware
+
+    assert claim.test(rows(*cells(0.4))) is True
+    assert claim.test(rows(*cells(0.6))) is False
+    assert claim.test(rows(*cells(0.4)[:-1])) is None
 
 
 def trained(loss="squared", **changes):

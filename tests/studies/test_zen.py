@@ -53,7 +53,7 @@ def steps(metric, quick, slow):
     [
         (
             "Models deeper than LeNet",
-            rows("success_rate", {}, (AS_WRITTEN, 0.9), (ALEXNET, 0.0)),
+            rows("success_rate", {}, (AS_WRITTEN, 0.9), (ALEXNET, 0.0), ({**ALEXNET, **zen_gradients.AS_WRITTEN}, 0.0)),
             rows("success_rate", {}, (AS_WRITTEN, 0.9), (ALEXNET, 0.1)),
         ),
         (
@@ -159,6 +159,39 @@ def test_claims_hold_and_fail_where_they_should(text, good, bad):
     assert claim.test(good) is True
     assert claim.test(bad) is False
     assert claim.test(Table([])) is None
+
+
+def test_where_neither_model_leaks_the_distribution_cannot_be_judged():
+    claim = CLAIMS["IID or not makes no difference"]
+    none = rates(({"state": "trained_iid"}, 0.0), ({"state": "trained_non_iid"}, 0.0))
+    assert claim.test(none) == "cannot tell"
+
+
+def test_one_large_image_that_is_found_is_enough_to_say_no():
+    claim = CLAIMS["No reconstruction of images larger than 32 x 32"]
+    assert claim.test(_on("photos", rates(({"size": 16}, 0.5), ({"size": 48}, 0.2)))) is False
+    assert claim.test(_on("photos", rates(({"size": 16}, 0.5), ({"size": 48}, 0.0)))) is None
+
+
+def test_one_width_is_enough_to_say_no_and_all_are_needed_to_say_yes():
+    claim = CLAIMS["Too few filters and too many are not inverted"]
+    few = {16: 0.0, 64: 1.0, 128: 1.0}
+    assert claim.test(rows("success_rate", AS_WRITTEN, *(({"conv": c}, v) for c, v in few.items()))) is None
+    assert claim.test(rows("success_rate", AS_WRITTEN, ({"conv": 64}, 0.0))) is False
+
+
+def test_alexnet_is_judged_by_both_readings_of_it():
+    claim = CLAIMS["Models deeper than LeNet"]
+    relu = {**ALEXNET, **zen_gradients.AS_WRITTEN}
+    assert claim.test(rows("success_rate", {}, (AS_WRITTEN, 0.9), (ALEXNET, 0.0))) is None
+    assert claim.test(rows("success_rate", {}, (AS_WRITTEN, 0.9), (ALEXNET, 0.0), (relu, 0.0))) is True
+    assert claim.test(rows("success_rate", {}, (AS_WRITTEN, 0.9), (relu, 0.1))) is False
+
+
+def test_seconds_of_another_machine_are_printed_and_not_judged():
+    lines = [row for row in studies.compare("zen/table-1").rows if row["metric"] == "seconds" and row["reported"]]
+    assert lines
+    assert {row["verdict"] for row in lines} == {None}
 
 
 def _on(name, table):
