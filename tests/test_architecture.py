@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "studies": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks"},
     "explore": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks", "studies"},
     "cli": {*BASE, "data", "studies", "explore"},
+    "__main__": {"cli"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 
 import pytest
@@ -18,6 +19,12 @@ def test_list_shows_every_study(capsys):
     assert all(study in text for study in studies.STUDIES)
     assert cli.main(["list", "--json"]) == 0
     assert [item["study"] for item in lines(capsys)] == list(studies.STUDIES)
+
+
+def test_the_package_runs_as_the_command_does():
+    done = subprocess.run([sys.executable, "-m", "privlab", "list", "--json"], capture_output=True, text=True)
+    assert [json.loads(line)["study"] for line in done.stdout.splitlines()] == list(studies.STUDIES)
+    assert subprocess.run([sys.executable, "-m", "privlab", "run", "no/such"], capture_output=True).returncode == 2
 
 
 def test_run_prints_one_object_a_cell_and_seed_stored_ones_too(capsys):

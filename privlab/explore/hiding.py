@@ -11,7 +11,7 @@ from privlab.explore import frames
 from privlab.explore.decoding import CPU, one_of_each
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import rows_of
-from privlab.metrics import distance_correlation, reconstruction
+from privlab.metrics import reconstruction
 from privlab.sharing import split
 from privlab.studies import split_learning, splitnn
 
@@ -32,7 +32,8 @@ def _decoder(alpha: float, known: float, name: str, seed: int) -> torch.nn.Seque
 def hide(noise: float, alpha: float, adversary: str, *, name: str = "digits", seed: int = 0) -> Frame:
     """Ten images, one of each class, and what a decoder makes of noisy activations of a network with NoPeek.
 
-    noise: the scale b of Laplace noise on what is sent, after training. alpha: NoPeek's weight in training.
+    noise: the scale b of Laplace noise on what is sent, after training. alpha: NoPeek's weight in training, whose loss
+    is of squared distances, as in the paper's code; the distance correlation shown is the textbook's.
     adversary: its decoder was trained on activations without noise, or with such noise.
     """
     checks.number("noise", noise, 0)
@@ -45,10 +46,10 @@ def hide(noise: float, alpha: float, adversary: str, *, name: str = "digits", se
     known = noise if ADVERSARIES[adversary] == "noise_aware" else 0.0
     guesses = decoder.reconstruct(_decoder(alpha, known, name, seed), sent)
     shown, quality = one_of_each(victims), reconstruction.psnr(guesses, victims.images).mean().item()
-    correlation = distance_correlation.over_batches(victims.images, sent, batch=splitnn.BATCH)[0]
+    found = split_learning.correlations(victims.images, sent, splitnn.BATCH)
     numbers = {
         "accuracy": f"{split.accuracy(parts, victims.images, victims.labels, protect=protect, seed=seed):.0%}",
-        "distance correlation": f"{correlation:.2f}",
+        "distance correlation": f"{found['distance_correlation']:.2f}, by chance {found['shuffled_floor']:.2f}",
         "SSIM": f"{reconstruction.ssim(guesses, victims.images).mean():.2f}",
         "PSNR": f"{quality:.1f} dB",
         "noise, relative to the activations": f"{relative(clean, noise):.1f}",

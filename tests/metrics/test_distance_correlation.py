@@ -65,7 +65,7 @@ def test_it_sees_a_square_where_the_squared_form_sees_chance():
         ]
     )
     real, squared, floor = found.mean(0).tolist()
-    assert real > 0.45
+    assert real == pytest.approx(0.55, abs=0.03)  # normal numbers; 0.536 for very many
     assert squared < real / 2
     assert abs(squared - floor) < 0.15
 
