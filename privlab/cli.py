@@ -67,9 +67,7 @@ def _data_list(as_lines: bool) -> None:
 def _print_comparison(comparison: studies.Comparison) -> None:
     study = comparison.study
     print(f"{study.id}: {study.title} ({study.source})")
-    print(
-        "paper: as printed; here: mean ± standard deviation over n seeds. The book's scoreboard has the rule for verdicts."
-    )
+    print("here: mean ± standard deviation over n seeds; the book's scoreboard has the rule for verdicts")
     for name in dict.fromkeys(row["cell"]["data"] for row in comparison.rows):
         same = ", ".join(f"{knob} {value}" for knob, value in comparison.common(name).items())
         print(f"\n{name}{f' (all: {same})' if same else ''}\n{comparison.frame(name).to_string(index=False)}")
