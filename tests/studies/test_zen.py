@@ -320,6 +320,35 @@ def test_a_code_of_zeros_is_the_mean_image_and_no_victim_made_it():
     assert drawn.var(0).sum().item() == pytest.approx(own.images.var(0).sum().item(), rel=0.1)
 
 
+def test_radiographs_of_the_papers_size_go_through_the_case_study(monkeypatch):
+    """Made-up images: the real ones take a GPU."""
+    name, case = zen_case_study.LARGE, zen_case_study
+    pixels = torch.randint(256, (30, 1, 224, 224), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    source = data.Dataset(name, "train", pixels, torch.arange(30) % 2, ("normal", "pneumonia"), "made up", "none")
+    monkeypatch.setattr(case, "dataset", lambda _: source)
+    monkeypatch.setattr(case, "ON_LARGE", 2)
+    monkeypatch.setattr(case, "DECOYS", 5)
+    for cached in (case.prior, case._halves):
+        cached.cache_clear()
+    cells = case.cells(name)
+    assert {cell["width"] for cell in cells} == {64}
+    assert {(cell["batch"], cell["protection"], cell["adversary"]) for cell in cells} >= {
+        (1, "none", "plain"),
+        (10, "none", "plain"),
+        (1, "dp", "components"),
+    }
+    found = case.run({**cells[0], "width": 2}, 0, CPU)
+    assert found["psnr"] < 20
+    for cached in (case.prior, case._halves):
+        cached.cache_clear()
+
+
+def test_the_sentences_on_large_radiographs_are_about_the_network_of_full_width():
+    wide = {**CASE, "data": zen_case_study.LARGE, "width": 64}
+    table = rows("psnr", wide, ({"adversary": "guess"}, 19.0), (CROWD, 18.0))
+    assert CLAIMS["An effective batch of 30 does not result in an accurate reconstruction"].test(table) is True
+
+
 def test_dp_of_a_single_image_is_a_clipped_and_noisy_gradient():
     cell = {**zen_case_study.cells("digits")[0], "protection": "dp"}
     model = zen_case_study.network(cell, 0)
