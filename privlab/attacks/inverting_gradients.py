@@ -78,9 +78,10 @@ def reconstruct(
     decode: a differentiable map from codes `(T, *code)` to images; then `start` is the first code, and it is the code
     that is optimised, without the box.
 
-    No trial leaves before the others, as those of `deep_leakage` do: in steps of a set length on the signs of the gradient
-    none converges before the steps have shrunk. Each trial ends with the image whose own loss was lowest, so that one that is no longer finite keeps that. Trials
-    do not influence one another but for rounding. Raises ValueError for a shape, labels or alpha that do not fit.
+    No trial leaves before the others, as in `deep_leakage`: in steps of a set length on the signs of the gradient none
+    converges before the steps have shrunk. Each trial ends with the image whose own loss was lowest, so that one that
+    is no longer finite keeps that. Trials do not influence one another but for rounding. Raises ValueError for a shape,
+    labels or alpha that do not fit.
     """
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     for name, value in (("restarts", restarts), ("iterations", iterations)):
