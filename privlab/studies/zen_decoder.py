@@ -95,7 +95,7 @@ def target(cell: Cell, seed: int, device: torch.device) -> list[nn.Sequential]:
     return _target(cell_key(key), seed, str(device))
 
 
-@functools.lru_cache(maxsize=3)
+@functools.lru_cache(maxsize=8)
 def _target(key: str, seed: int, device: str) -> list[nn.Sequential]:
     cell = json.loads(key)
     own = common.shares(cell["data"], FORMS.get(cell["data"], (1, 28))[0], cell["size"])[0][:LARGE_SET]

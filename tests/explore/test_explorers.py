@@ -528,15 +528,28 @@ def test_a_stored_frame_is_shown_and_other_settings_are_computed(monkeypatch):
     assert sent[0]["frame"]["alt"] == "made 7"
 
 
-def test_a_later_cut_blurs_and_a_strangers_prior_too():
-    seen = {
-        (cut, variant): _number(explore.decode(cut, variant).numbers["PSNR"])
-        for cut, variant in (("pool2", "LeNet"), ("relu4", "LeNet"), ("pool2", "prior: photographs"))
-    }
-    best = seen.pop(("pool2", "LeNet"))
-    assert all(value < best - 2 for value in seen.values())
-    with pytest.raises(ValueError, match="cut='pool9' is not known; choose one of conv1"):
-        explore.decode("pool9", "LeNet")
+def test_a_later_cut_blurs_and_a_strangers_prior_too_and_width_helps():
+    def decibels(cut, width="6 and 16 filters"):
+        """With the adversary's images of the same kind, and with photographs."""
+        return [float(number) for number in re.findall(r"[\d.]+", explore.decode(cut, "max", width).numbers["PSNR"])]
+
+    own, stranger = decibels("pool2")
+    late_own, late_stranger = decibels("relu4")
+    assert min(own - late_own, own - stranger, stranger - late_stranger) > 2
+    assert decibels("pool2", "2 and 5 filters")[0] < own - 2
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (("pool9", "max", "6 and 16 filters"), "cut='pool9' is not known; choose one of conv1"),
+        (("pool2", "mean", "6 and 16 filters"), "choose one of max, average"),
+        (("pool2", "max", "8 filters"), "choose one of 2 and 5 filters"),
+    ],
+)
+def test_bad_cuts_are_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        explore.decode(*call)
 
 
 def test_an_adversary_who_knows_of_the_noise_sees_more_and_nopeek_lowers_the_correlation():
