@@ -103,15 +103,19 @@ def _spread(row: Mapping[str, Any]) -> str:
     if row["measured_mean"] is None:
         nothing = "never" if row["metric"] == "iterations" else "none"  # a row without this number
         return nothing if row["n"] else "not run"
-    sd = "" if row["measured_sd"] is None else f" ± {_number(row['measured_sd'])}"
+    sd = "" if row["measured_sd"] is None else f" ± {_number(row['measured_sd'], row['measured_mean'])}"
     return f"{_number(row['measured_mean'])}{sd} (n={row['n']})"
 
 
-def _number(value: float) -> str:
-    """Three digits behind the point; powers of ten where those would hide a number, none where it is large."""
-    if value and abs(value) < 5e-4:
+def _number(value: float, beside: float | None = None) -> str:
+    """Four digits or so, three of them behind the point for numbers around one; powers of ten for very small ones.
+
+    beside: the number that it is the spread of, whose last digit is also its own.
+    """
+    size = abs(value if beside is None else beside)
+    if value and abs(value) < 5e-4 and size < 1:
         return f"{value:.0e}"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,.{sum(size < limit for limit in (1000, 100, 10))}f}"
 
 
 def agrees(reported: float, step: float, mean: float, sd: float) -> bool:

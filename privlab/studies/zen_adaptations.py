@@ -230,7 +230,7 @@ SECTION_5_1 = Study(
         Claim("DP on the aggregate alone does not stop a server", "section 5.1", _stays),
         Claim("Secure aggregation stops the attack", "Table 10", _never("protection", ["secure_aggregation"])),
     ),
-    large=lambda cell: cell["size"] > 32,  # on a CPU half an hour a cell and more
+    large=lambda cell: cell["size"] > 32,  # on a CPU an hour a cell and more
     checksum=checksum,
 )
 STUDIES = (SECTION_5_1,)

@@ -200,7 +200,16 @@ def test_what_is_not_judged_is_printed_without_a_verdict():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0.000"), (2.1e-6, "2e-06"), (0.0005, "0.001"), (0.5, "0.500"), (35112, "35,112")]
+    ("value", "text"),
+    [
+        (0, "0.000"),
+        (2.1e-6, "2e-06"),
+        (0.0005, "0.001"),
+        (0.5, "0.500"),
+        (21.296, "21.30"),
+        (-554.12, "-554.1"),
+        (35112, "35,112"),
+    ],
 )
 def test_numbers_are_printed_so_that_they_say_something(value, text):
     from privlab.studies.compare import _number
@@ -226,3 +235,9 @@ def test_a_metric_that_the_paper_does_not_print_has_no_column_for_it():
     assert list(compared.frame("mnist").columns) == [("s", ""), ("recall", "here")]
     printed = studies.compare(study(), rows=rows({1: [0.1], 2: [0.2], 3: [0.3]}))
     assert ("recall", "verdict") in printed.frame("mnist").columns
+
+
+def test_a_spread_has_as_many_digits_as_its_mean():
+    values = {1: [21.0, 21.1], 2: [554.0, 570.0], 3: [0.001, 0.0011]}
+    shown = studies.compare(study(), rows=rows(values)).frame("mnist")["recall", "here"].tolist()
+    assert shown == ["21.05 ± 0.07 (n=2)", "562.0 ± 11.3 (n=2)", "0.001 ± 7e-05 (n=2)"]
