@@ -471,21 +471,15 @@ def _number(text):
     return float(re.match(r"-?[\d.]+", text)[0])
 
 
-def _upper_ends(made, setting):
-    return sum(setting[knob.name] == knob.values[-1] for knob in made.knobs)
-
-
 @pytest.mark.parametrize("name", explore.STORED)
 def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
     """Each was made by a training, or a long optimisation; another processor rounds a little elsewhere.
 
-    Of the corners every other one is made again, so that each end of each slider occurs as often as the other.
+    Two opposite corners are made again, so that each end of each slider occurs.
     """
     made = explore.STORED[name]()
     assert made.stored.keys() == {key(setting) for setting in made.grid()}
-    corners = [setting for setting in made.corners() if _upper_ends(made, setting) % 2]
-    assert len(corners) == 2 ** (len(made.knobs) - 1)
-    for setting in corners:
+    for setting in (made.corners()[0], made.corners()[-1]):
         stored, fresh = made.stored[key(setting)], made.function(**setting).as_json()
         assert stored["numbers"].keys() == fresh["numbers"].keys()
         if name == "leak":  # what an optimisation ends at depends on every rounding: found or not must be the same
