@@ -10,11 +10,8 @@ from privlab.explore.leaking import leak, leak_explorer
 from privlab.explore.noise import blur, blur_explorer
 from privlab.explore.stealing import steal, steal_explorer
 
-STORED = {
-    "decode": decode_explorer,
-    "hide": hide_explorer,
-    "leak": leak_explorer,
-}  # those whose frames are made beforehand
+# Those whose frames are made beforehand.
+STORED = {"decode": decode_explorer, "hide": hide_explorer, "leak": leak_explorer}
 
 __all__ = [
     "STORED",

@@ -7,6 +7,7 @@ import torch
 
 from privlab.studies import split_learning as common
 from privlab.studies.curious import checksum
+from privlab.studies.outcome import MARGIN, Outcome, both, told
 from privlab.studies.splitnn import (
     ALPHAS,
     ATTACK_SETS,
@@ -25,19 +26,7 @@ from privlab.studies.splitnn import (
     table_1_cells,
     trained_as,
 )
-from privlab.studies.study import (
-    MARGIN,
-    Cell,
-    Claim,
-    Metrics,
-    Outcome,
-    Reported,
-    Study,
-    Table,
-    both,
-    read_reported,
-    told,
-)
+from privlab.studies.study import Cell, Claim, Metrics, Reported, Study, Table, read_reported
 
 
 def _printed() -> tuple[Reported, ...]:

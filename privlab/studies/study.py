@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from privlab.studies.outcome import Outcome
+
 Cell = dict[str, Any]
 Metrics = dict[str, float]
-MARGIN = 0.5  # dB: what two trainings alike but for the seed may differ by
-UNDECIDED = "cannot tell"  # what a claim says of rows that are there and show neither the one nor the other
 
 # The papers' data sets by our names: (the name the paper prints, whether ours is that very data set).
 PAPER_DATA = {
@@ -55,6 +55,12 @@ class Table:
 
     rows: Sequence[Mapping[str, Any]]
 
+    @property
+    def data(self) -> str | None:
+        """The data set that all rows are about; None where there are several, or no rows."""
+        names = {row["cell"]["data"] for row in self.rows}
+        return names.pop() if len(names) == 1 else None
+
     def select(self, **settings: Any) -> "Table":
         """The rows whose cell has these settings."""
         return Table([row for row in self.rows if settings.items() <= row["cell"].items()])
@@ -74,7 +80,6 @@ class Table:
         return {place: self.mean(metric, **settings, **{knob: place}) for place in places}
 
 
-Outcome = bool | str | None
 Test = Callable[[Table], Outcome]
 
 
@@ -88,28 +93,8 @@ class Claim:
 
     text: str
     source: str
-    test: "Test"
+    test: Test
     data: tuple[str, ...] = ()
-
-
-def told(differences: Sequence[float], by: float = 0.0, margin: float = 0.0) -> Outcome:
-    """Whether differences, one a seed, lie above `by`: UNDECIDED where they do not all lie on one side of it, and
-    where their mean is nearer to it than `margin`.
-    """
-    sides = {difference > by for difference in differences}
-    if len(sides) > 1 or abs(statistics.fmean(differences) - by) < margin:
-        return UNDECIDED
-    return sides.pop()
-
-
-def negated(found: Outcome) -> Outcome:
-    """The opposite of what could be told."""
-    return not found if isinstance(found, bool) else found
-
-
-def both(*found: Outcome) -> Outcome:
-    """Whether all of several hold: one that does not is enough to say no, then one that is missing or undecided."""
-    return next((each for each in (False, None, UNDECIDED) if each in found), True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from privlab import data, runtime
 from privlab.defences import dp_sgd
 from privlab.sharing import federated
 from privlab.studies.curious import checksum, dataset
-from privlab.studies.study import UNDECIDED, Cell, Claim, Metrics, Outcome, Study, Table
+from privlab.studies.outcome import UNDECIDED, Outcome
+from privlab.studies.study import Cell, Claim, Metrics, Study, Table
 from privlab.studies.zen_gradients import BASE, METRICS, VICTIMS, attack, measure, network
 
 # One network takes every adaptation: DLG's with tanh, which FedAvg can train, where sigmoid hardly learns.

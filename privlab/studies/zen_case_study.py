@@ -153,7 +153,7 @@ def attack(
 
 def _usual(table: Table) -> Cell:
     """The network that most cells of a data set are about: of full width where the images are large."""
-    return {"norm": "batch_eval", "width": 64 if any(row["cell"]["data"] == LARGE for row in table.rows) else WIDTH}
+    return {"norm": "batch_eval", "width": 64 if table.data == LARGE else WIDTH}
 
 
 def _values(table: Table, metric: str, **settings: object) -> float:

@@ -16,22 +16,9 @@ from privlab.defences import dp_sgd
 from privlab.sharing import federated, split
 from privlab.studies import split_learning as common
 from privlab.studies.curious import checksum
+from privlab.studies.outcome import MARGIN, Outcome, both, told
 from privlab.studies.split_learning import Pictures
-from privlab.studies.study import (
-    MARGIN,
-    Cell,
-    Claim,
-    Metrics,
-    Outcome,
-    Reported,
-    Study,
-    Table,
-    Test,
-    both,
-    cell_key,
-    read_reported,
-    told,
-)
+from privlab.studies.study import Cell, Claim, Metrics, Reported, Study, Table, Test, cell_key, read_reported
 
 LARGE_SET = 9_000  # owners' images: with them MNIST's accuracy is the paper's 91 %
 ROUNDS, EPOCHS, CLIENTS, ATTACK_SET = 3, 10, 3, 5_000
@@ -275,10 +262,9 @@ def by_seed(table: Table, metric: str, cells: Sequence[Cell]) -> list[list[float
 
 def compared(table: Table, metric: str, knob: str, values: Sequence[object]) -> list[list[float]] | None:
     """A metric of the plain cell with one knob at each of some values, one list a seed; None where some are missing."""
-    names = {row["cell"]["data"] for row in table.rows}
-    if len(names) != 1:
+    if table.data is None:
         return None
-    (name,) = names
+    name = table.data
     cells = [plain_cell(name, **{knob: STRANGERS.get(name) if value == "stranger" else value}) for value in values]
     return by_seed(table, metric, cells)
 

@@ -1,6 +1,7 @@
 """The studies of the generative decoder in "Zen", section 5.2: their cells and the paper's sentences."""
 
-from privlab.studies.study import MARGIN, Cell, Claim, Outcome, Study, Table, Test, negated, told
+from privlab.studies.outcome import MARGIN, Outcome, negated, told
+from privlab.studies.study import Cell, Claim, Study, Table, Test
 from privlab.studies.zen_decoder import (
     FORMS,
     LAYERS,
@@ -29,17 +30,13 @@ def shows(by: float = VISIBLE, **changes: object) -> Test:
     """
 
     def test(table: Table) -> Outcome:
-        names = {row["cell"]["data"] for row in table.rows}
-        if len(names) != 1:
+        if table.data is None:
             return None
-        (name,) = names
-        cell = plain_cell(name, **changes)
-        found = by_seed(table, "psnr", [cell])
-        own, kind = (by_seed(table, "mean_image_psnr", [each]) for each in (cell, {**cell, "prior": "same"}))
-        if found is None or own is None:
-            return None
-        blind = [max(*a, *b) for a, b in zip(own, kind or own, strict=False)]
-        return told([psnr - guess for (psnr,), guess in zip(found, blind, strict=False)], by)
+        cell = plain_cell(table.data, **changes)
+        means = [table.mean("mean_image_psnr", **each) for each in (cell, {**cell, "prior": "same"})]
+        blind = max((value for value in means if value == value), default=None)  # no draw has a part in them
+        found = table.values("psnr", **cell)
+        return None if blind is None or not found else told([psnr - blind for psnr in found], by)
 
     return test
 
@@ -51,8 +48,7 @@ def hidden(**changes: object) -> Test:
 
 
 def _stranger(table: Table) -> Outcome:
-    name = next((row["cell"]["data"] for row in table.rows), "")
-    return shows(prior=STRANGERS.get(name))(table)
+    return shows(prior=STRANGERS.get(table.data or ""))(table)
 
 
 def _meaningless(table: Table) -> Outcome:
@@ -61,11 +57,9 @@ def _meaningless(table: Table) -> Outcome:
 
 def _deep(table: Table, by: float, **cut: str) -> Outcome:
     """Whether a network of four convolutions shows more than the plain one, by so many decibels."""
-    names = {row["cell"]["data"] for row in table.rows}
-    if len(names) != 1:
+    if table.data is None:
         return None
-    (name,) = names
-    found = by_seed(table, "psnr", [plain_cell(name), plain_cell(name, depth=4, **cut)])
+    found = by_seed(table, "psnr", [plain_cell(table.data), plain_cell(table.data, depth=4, **cut)])
     return None if found is None else told([deep - plain for plain, deep in found], by)
 
 

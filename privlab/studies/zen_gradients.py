@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +28,11 @@ METRICS = (
 )
 SEEDS = {"fast": 1, "real": 1, "paper": 2}
 DATA = {"fast": ("digits",), "real": ("mnist", "cifar10"), "paper": ("mnist", "cifar10")}
-NAMES = {
-    "iterations_to_zero_mse": ("iterations", 1.0),
-    "time_300_iterations": ("seconds", 1.0),
-    "gradient_mse": ("gradient_mse", 0.01),
+NAMES: dict[str, dict[str, Any]] = {
+    "iterations_to_zero_mse": {"metric": "iterations", "step": 1.0},
+    # Ours are CPU seconds of one trial, which ends when it has converged.
+    "time_300_iterations": {"metric": "seconds", "step": 1.0, "judged": False},
+    "gradient_mse": {"metric": "gradient_mse", "step": 0.01},
 }
 READING = {"activation": "sigmoid", "pool": "stride", "init": "framework"}
 AS_WRITTEN = {"activation": "relu", "pool": "max", "init": "framework"}
@@ -204,14 +206,7 @@ def _reported(table: str) -> tuple[Reported, ...]:
 
     found = [item for item in read_reported("zen", table, cell, step=1.0, with_model=True) if item.metric in NAMES]
     return tuple(
-        dataclasses.replace(
-            item,
-            metric=NAMES[item.metric][0],
-            step=NAMES[item.metric][1],
-            cell={**reading, **item.cell},
-            judged=item.metric
-            != "time_300_iterations",  # ours are CPU seconds a trial, which ends when it has converged
-        )
+        dataclasses.replace(item, cell={**reading, **item.cell}, **NAMES[item.metric])
         for item in found
         for reading in (READINGS[table] if item.cell["model"] == "lenet" else ({**AS_WRITTEN, "batch": 1},))
     )

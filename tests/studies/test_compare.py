@@ -4,7 +4,8 @@ import pytest
 
 from privlab import studies
 from privlab.studies.compare import agrees, same_ordering
-from privlab.studies.study import UNDECIDED, Claim, Reported, Study, Table
+from privlab.studies.outcome import UNDECIDED
+from privlab.studies.study import Claim, Reported, Study, Table
 
 
 def study(**changes):

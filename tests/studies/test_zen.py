@@ -328,8 +328,6 @@ def test_radiographs_of_the_papers_size_go_through_the_case_study(monkeypatch):
     monkeypatch.setattr(case, "dataset", lambda _: source)
     monkeypatch.setattr(case, "ON_LARGE", 2)
     monkeypatch.setattr(case, "DECOYS", 5)
-    for cached in (case.prior, case._halves):
-        cached.cache_clear()
     cells = case.cells(name)
     assert {cell["width"] for cell in cells} == {64}
     assert {(cell["batch"], cell["protection"], cell["adversary"]) for cell in cells} >= {
@@ -339,8 +337,6 @@ def test_radiographs_of_the_papers_size_go_through_the_case_study(monkeypatch):
     }
     found = case.run({**cells[0], "width": 2}, 0, CPU)
     assert found["psnr"] < 20
-    for cached in (case.prior, case._halves):
-        cached.cache_clear()
 
 
 def test_the_sentences_on_large_radiographs_are_about_the_network_of_full_width():
