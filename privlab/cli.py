@@ -1,4 +1,4 @@
-"""The command line: `privlab list`, `run`, `compare`, `explore`, `data list`."""
+"""The command line: `privlab list`, `run`, `compare`, `coverage`, `explore`, `data list`."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from privlab import __version__, checks, data, runtime, studies
-from privlab.studies.compare import as_json
+from privlab.studies.bench.compare import as_json
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -17,7 +17,10 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="the studies there are")
     run = commands.add_parser("run", help="measure what is missing of a study")
-    run.add_argument("study", help="its id, as in curious/table-5")
+    run.add_argument("study", nargs="?", help="its id, as in curious/table-5")
+    run.add_argument("--missing", action="store_true", help="of all studies what is missing, cheapest verdict first")
+    run.add_argument("--budget", type=_seconds, metavar="TIME", help="with --missing: stop in time, as in 8m or 2h")
+    run.add_argument("--paper", help="with --missing: the studies of one paper, as in zen")
     run.add_argument(
         "--profile", choices=runtime.PROFILES, help="fast, real or paper (default: PRIVLAB_PROFILE, or fast)"
     )
@@ -28,7 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--ray", metavar="ADDRESS", help="send cells to this Ray cluster (local: start one here)")
     compare = commands.add_parser("compare", help="reported numbers beside measured ones")
     compare.add_argument("study")
-    for command in (run, compare):
+    covering = commands.add_parser("coverage", help="one verdict for each value that the papers print")
+    for command in (run, compare, covering):
         command.add_argument("--results", type=Path, help="folder of measured rows (default: results/ of the checkout)")
 
     rendered = commands.add_parser("explore", help="make the stored frames of an explorer (minutes)")
@@ -36,9 +40,22 @@ def _parser() -> argparse.ArgumentParser:
     rendered.add_argument("--again", action="store_true", help="also those that are there")
     about_data = commands.add_parser("data", help="the data sets").add_subparsers(dest="what", required=True)
     data_listing = about_data.add_parser("list", help="name, size, licence, and whether it is here")
-    for command in (listing, run, compare, data_listing):
+    for command in (listing, run, compare, covering, data_listing):
         command.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A span of time such as 90, 90s, 8m or 1.5h, in seconds."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a span of time; write 90s, 8m or 2h")
+    return seconds
 
 
 def _list(as_lines: bool) -> None:
@@ -67,18 +84,59 @@ def _data_list(as_lines: bool) -> None:
 def _print_comparison(comparison: studies.Comparison) -> None:
     study = comparison.study
     print(f"{study.id}: {study.title} ({study.source})")
-    print("here: mean ± standard deviation over n seeds; the book's scoreboard has the rule for verdicts")
+    print("here: mean ± standard deviation over n draws; the book's scoreboard has the rule for verdicts")
     for name in dict.fromkeys(row["cell"]["data"] for row in comparison.rows):
         same = ", ".join(f"{knob} {value}" for knob, value in comparison.common(name).items())
         print(f"\n{name}{f' (all: {same})' if same else ''}\n{comparison.frame(name).to_string(index=False)}")
     print("\nThe paper's sentences")
-    for claim in comparison.claims:
-        print(f"  {claim['verdict']:13} on {claim['data']:8} {claim['claim']} ({claim['source']})")
+    for sentence in comparison.sentences:
+        print(f"  {sentence['verdict']:13} {sentence['claim']} ({sentence['source']})")
+        print(f"{'':16}tested: {sentence['tested']}")
+        for word, where in sentence["where"].items():
+            print(f"{'':16}{word}: {'; '.join(where)}")
+        for name, word in sentence["stand_ins"].items():
+            print(f"{'':16}on the stand-in {name}: {word}")
     if comparison.stale:
         print(f"\n{comparison.stale} stored rows are stale and not shown; `privlab run {study.id}` measures them anew.")
 
 
+def _print_coverage(folder: Path | None, as_lines: bool) -> None:
+    rows = studies.coverage(folder)
+    if as_lines:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    for row in rows:
+        place = " ".join(filter(None, (row["dataset"], row["model"], row["split"], row["variant"], row["metric"])))
+        value = "never" if row["value"] is None else f"{row['value']:g}"
+        said = row["verdict"] if row["scale"] in (None, "paper") else f"{row['verdict']} [{row['scale']}]"
+        print(f"{row['paper']:11} {row['table']:8} {place}: {value}  {said}")
+    print(f"{len(rows)} printed values")
+
+
+def _missing(arguments: argparse.Namespace) -> None:
+    if arguments.study or arguments.data or arguments.seeds or arguments.ray:
+        raise ValueError("--missing goes over all studies; leave the study, --data, --seeds and --ray out")
+    left = studies.run_missing(
+        profile=arguments.profile,
+        paper=arguments.paper,
+        budget=arguments.budget,
+        device=arguments.device,
+        workers=arguments.workers,
+        folder=arguments.results,
+    )
+    if arguments.json:
+        for study, (cell, seed), seconds in left.tasks:
+            print(json.dumps({"study": study.id, "cell": cell, "seed": seed, "seconds": seconds}))
+    else:
+        print(left)
+
+
 def _run(arguments: argparse.Namespace) -> None:
+    if arguments.missing:
+        return _missing(arguments)
+    if arguments.study is None or arguments.budget or arguments.paper:
+        raise ValueError("name a study, as in `privlab run curious/table-5`; --budget and --paper belong to --missing")
     study = studies.get(arguments.study)
     rows = studies.run(
         study,
@@ -95,6 +153,7 @@ def _run(arguments: argparse.Namespace) -> None:
             print(json.dumps(row))
     else:
         print(f"{len(rows)} rows of {study.id}; `privlab compare {study.id}` prints them beside the paper's")
+    return None
 
 
 def _explore(name: str, again: bool) -> None:
@@ -117,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _data_list(parsed.json)
         elif parsed.command == "explore":
             _explore(parsed.explorer, parsed.again)
+        elif parsed.command == "coverage":
+            _print_coverage(parsed.results, parsed.json)
         elif parsed.command == "run":
             _run(parsed)
         else:

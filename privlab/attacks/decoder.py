@@ -15,6 +15,7 @@ from torch.nn.utils import skip_init
 from privlab import checks, runtime
 from privlab.attacks.threat import ThreatModel
 from privlab.models.initialisation import draw_like_pytorch
+from privlab.sharing import split
 from privlab.sharing.split import Protect
 
 COLLUDING = ThreatModel(
@@ -176,6 +177,27 @@ def train(
         if watch:
             watch(epoch, total / len(images))
     return decoder.eval()
+
+
+def fit(
+    segment: nn.Sequential,
+    images: Tensor,
+    *,
+    protect: Protect | None = None,
+    epochs: int = 10,
+    steps: int = 1500,
+    seed: int = 0,
+) -> nn.Sequential:
+    """A decoder for a segment, made by its `mirror` and trained on the adversary's own images `(N, C, H, W)`.
+
+    For `epochs`, and for `steps` of 32 images at least: a few hundred images are shown to it more often. protect: the
+    defence that the adversary knows of. Raises ValueError like `mirror` and `train`.
+    """
+    checks.images("images", images)
+    epochs = max(epochs, -(-steps * 32 // len(images)))
+    seed = runtime.derive(seed, "decoder")
+    network = mirror(segment, images.shape[1:], seed=seed)
+    return train(network, split.send(segment, images), images, protect=protect, epochs=epochs, seed=seed)
 
 
 @torch.no_grad()

@@ -5,9 +5,9 @@ the publisher's address.
 """
 
 from privlab.data.catalogue import CATALOGUE, Entry
-from privlab.data.dataset import Dataset, Text
+from privlab.data.dataset import Dataset, Text, resized
 from privlab.data.loading import available, fingerprint, load, of_profile
-from privlab.data.splits import by_label, dirichlet, iid
+from privlab.data.splits import by_label, dirichlet, disjoint, iid
 
 __all__ = [
     "CATALOGUE",
@@ -17,8 +17,10 @@ __all__ = [
     "available",
     "by_label",
     "dirichlet",
+    "disjoint",
     "fingerprint",
     "iid",
     "load",
     "of_profile",
+    "resized",
 ]

@@ -19,7 +19,10 @@ class File:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set. `kind` says which reader opens it; `stands_for` names the real set an embedded one replaces."""
+    """One data set. `kind` says which reader opens it; `stands_for` names the real set an embedded one replaces.
+
+    examples: how many its training split holds as published; 0 where that is not known.
+    """
 
     name: str
     title: str
@@ -29,6 +32,7 @@ class Entry:
     stand_in: str
     files: tuple[File, ...] = ()
     stands_for: str = ""
+    examples: int = 0
 
     @property
     def embedded(self) -> bool:
@@ -133,9 +137,18 @@ _ENTRIES = [
         "",
         stands_for="imdb",
     ),
-    Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST),
-    Entry("fashion-mnist", "Fashion-MNIST clothes", "idx", _CLOTHES, "MIT", "digits", _FASHION),
-    Entry("cifar10", "CIFAR-10 objects", "cifar", _OBJECTS, "not stated; cite Krizhevsky 2009", "patches", (_CIFAR10,)),
+    Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST, examples=60_000),
+    Entry("fashion-mnist", "Fashion-MNIST clothes", "idx", _CLOTHES, "MIT", "digits", _FASHION, examples=60_000),
+    Entry(
+        "cifar10",
+        "CIFAR-10 objects",
+        "cifar",
+        _OBJECTS,
+        "not stated; cite Krizhevsky 2009",
+        "patches",
+        (_CIFAR10,),
+        examples=50_000,
+    ),
     Entry(
         "cifar100",
         "CIFAR-100 objects, fine labels",
@@ -144,6 +157,7 @@ _ENTRIES = [
         "not stated; cite Krizhevsky 2009",
         "patches",
         (_CIFAR100,),
+        examples=50_000,
     ),
     Entry(
         "omniglot",
@@ -153,6 +167,7 @@ _ENTRIES = [
         "MIT",
         "digits",
         _OMNIGLOT,
+        examples=5440,
     ),
     Entry(
         "imdb",
@@ -162,6 +177,7 @@ _ENTRIES = [
         "not stated; cite Maas et al. 2011",
         "manual",
         (_IMDB,),
+        examples=25_000,
     ),
     Entry(
         "photos",
@@ -211,6 +227,7 @@ def _medmnist() -> list[Entry]:
                     info["license"],
                     stand_in,
                     (file,),
+                    examples=info["n_samples"]["train"],
                 )
             )
     return entries

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privlab import checks, runtime
 
@@ -97,3 +97,20 @@ def to_pixels(images: np.ndarray) -> Tensor:
     if images.ndim == 3:
         return torch.from_numpy(images)[:, None]
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def resized(images: Tensor, size: int, channels: int) -> Tensor:
+    """Images `(N, C, H, W)` in [0, 1] at `size` x `size` pixels with 1 or 3 `channels`, on the 8-bit grid.
+
+    Grey is the luma of ITU-R BT.601, and a grey image in colour has three equal channels.
+    Raises ValueError for another number of channels, or a size below one.
+    """
+    checks.images("images", images)
+    checks.whole("size", size)
+    checks.one_of("channels", channels, (1, 3))
+    if channels == 1 and images.shape[1] == 3:
+        images = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    images = images.expand(-1, channels, -1, -1)
+    if images.shape[-2:] != (size, size):
+        images = nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    return (images.clamp(0, 1) * 255).round() / 255

@@ -1,5 +1,7 @@
 """Ways to share a data set out among clients. Each returns one index tensor per client."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -48,3 +50,23 @@ def dirichlet(labels: Tensor, clients: int, alpha: float = 0.5, seed: int = 0) -
         for part, piece in zip(parts, members.tensor_split(ends), strict=True):
             part.append(piece)
     return [torch.cat(part) for part in parts]
+
+
+def disjoint(examples: Tensor, shares: Sequence[float], seed: int = 0) -> list[Tensor]:
+    """Random parts that have no example in common by *content*: data sets hold copies, which an index does not show.
+
+    examples: `(N, ...)`; shares: how much of it each part but the last gets; what is left is the last. Copies of an
+    example go where the first of them in the random order goes. Raises ValueError for shares that add up to 1 or more.
+    """
+    for share in shares:
+        checks.number("shares", share, 0, 1)
+    if sum(shares) >= 1:
+        raise ValueError(f"shares={tuple(shares)} add up to {sum(shares):g}; leave something for the last part")
+    order = torch.randperm(len(examples), generator=runtime.generator(seed))
+    ends = [int(sum(shares[: i + 1]) * len(examples)) for i in range(len(shares))]
+    part = torch.bucketize(torch.arange(len(examples)), torch.tensor(ends), right=True).tolist()
+    seen: dict[bytes, int] = {}
+    parts: list[list[int]] = [[] for _ in range(len(shares) + 1)]
+    for place, index in enumerate(order.tolist()):
+        parts[seen.setdefault(examples[index].cpu().numpy().tobytes(), part[place])].append(index)
+    return [torch.tensor(each, dtype=torch.long) for each in parts]

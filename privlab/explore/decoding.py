@@ -4,26 +4,25 @@ import functools
 
 import torch
 
-from privlab import checks
+from privlab import checks, studies
 from privlab.attacks import decoder
 from privlab.explore import frames
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import rows_of
 from privlab.metrics import reconstruction
 from privlab.sharing import federated, split
-from privlab.studies import split_learning, zen_decoder
 
 SIZE = (380, 168)
-CUTS = tuple(layer for layer in zen_decoder.LAYERS if layer != "flatten")  # it only puts pool2 in another shape
+CUTS = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "relu3", "fc2", "relu4")
 POOLS = ("max", "average")
 WIDTHS = {"2 and 5 filters": 2, "6 and 16 filters": 6, "24 and 64 filters": 24}
 STEPS = 600
 CPU = torch.device("cpu")
 
 
-def one_of_each(victims: split_learning.Pictures) -> torch.Tensor:
-    """The numbers of the first image of each class."""
-    return torch.stack([(victims.labels == k).nonzero()[0, 0] for k in range(victims.classes)])
+def one_of_each(labels: torch.Tensor) -> torch.Tensor:
+    """The numbers of the first image of each class, `(K,)`."""
+    return torch.stack([(labels == kind).nonzero()[0, 0] for kind in labels.unique()])
 
 
 def decode(cut: str, pool: str, width: str, *, name: str = "digits", seed: int = 0) -> Frame:
@@ -32,30 +31,31 @@ def decode(cut: str, pool: str, width: str, *, name: str = "digits", seed: int =
     pool, width: of LeNet (see `POOLS`, `WIDTHS`). One adversary has images of the same kind to train its decoder with,
     the other has those of another data set. The images are the first of each class among the victims.
     """
-    checks.one_of("cut", cut, zen_decoder.LAYERS)
+    checks.one_of("cut", cut, CUTS)
     checks.one_of("pool", pool, POOLS)
     checks.one_of("width", width, WIDTHS)
-    cell = zen_decoder.plain_cell(name, pool=pool, conv=WIDTHS[width])
-    _, same, victims = split_learning.shares(name, 1, 28)
-    other = zen_decoder.STRANGERS.get(name, "patches")
-    stranger = {"patches": "photographs"}.get(other, other)
-    strange = split_learning.pictures(other, 1, 28, len(same.images)).images
-    parts = split.segments(zen_decoder.target(cell, seed, CPU)[-1], cut)
-    sent, shown = split.send(parts.owner, victims.images), one_of_each(victims)
+    study = studies.get("zen/figure-3")
+    assert study.subject is not None
+    cell = {**study.cells(name)[0], "cut": cut, "pool": pool, "conv": WIDTHS[width]}
+    about = study.subject(cell, seed, CPU)
+    other = next(each["prior"] for each in studies.get("zen/table-4").cells(name) if each["prior"] != "same")
+    strange = study.subject({**cell, "prior": other}, seed, CPU).own[: len(about.own)]
+    stranger, victims = {"patches": "photographs"}.get(other, other), about.victims
+    sent, shown = split.send(about.parts.owner, victims.images), one_of_each(victims.labels)
     rows, scores = {"the owner's images": victims.images[shown]}, []
-    for prior, own in (("images of the same kind", same.images), (stranger, strange)):
-        network = split_learning.decoder_for(parts.owner, own, steps=STEPS, seed=seed)
+    for prior, own in (("images of the same kind", about.own), (stranger, strange)):
+        network = decoder.fit(about.parts.owner, own, steps=STEPS, seed=seed)
         guesses = decoder.reconstruct(network, sent)
         rows[f"decoded by one who has {prior}"] = guesses[shown]
         quality = reconstruction.psnr(guesses, victims.images).clamp_max(99).mean().item()
         likeness = reconstruction.ssim(guesses, victims.images).mean().item()
-        read = federated.accuracy(split_learning.judge(name, 1, 28), guesses, victims.labels)
+        read = federated.accuracy(about.classifier, guesses, victims.labels)
         scores.append((f"{quality:.1f} dB", f"{likeness:.2f}", f"{read:.0%}"))
     titles = ("PSNR", "SSIM", "class read off")
     numbers = {
         "numbers sent an image": str(sent[0].numel()),
         **{title: f"{one}, with {stranger} {two}" for title, one, two in zip(titles, *scores, strict=True)},
-        "accuracy of the network": f"{split.accuracy(parts, victims.images, victims.labels):.0%}",
+        "accuracy of the network": f"{split.accuracy(about.parts, victims.images, victims.labels):.0%}",
     }
     alt = (
         f"Ten digits, one of each class, and below them what two decoders make of what is sent behind {cut} ({pool} "

@@ -2,14 +2,14 @@
 
 import functools
 import io
+import itertools
 
 import matplotlib.pyplot as plt
 import torch
 
-from privlab import checks
+from privlab import checks, studies
 from privlab.defences import detection
 from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.studies import curious_detection as study
 
 SIZE = (560, 300)
 SEEN = 6  # models of each kind
@@ -29,9 +29,15 @@ KINDS = {
 @functools.lru_cache(maxsize=16)
 def _scores(detector: str, name: str, seed: int) -> dict[str, list[float]]:
     """The scores of six models of each kind."""
-    found = study.zoo(name, seed, torch.device("cpu"))
-    score = study.one_round(found, "initial")[detector]
-    return {kind: [score(found.weight(kind, number)) for number in range(SEEN)] for kind in KINDS}
+    study = studies.get("curious/detection")
+    assert study.subject is not None
+    score = getattr(detection, detector)
+    found = {}
+    for kind in KINDS:
+        cell = {"data": name, "detector": detector, "tuned_on": "initial", "received": kind}
+        models = study.subject(cell, seed, torch.device("cpu"))
+        found[kind] = [score(weight) for weight in itertools.islice(models, SEEN)]
+    return found
 
 
 def flag(detector: str, alarms: int, *, name: str = "patches", seed: int = 0) -> Frame:

@@ -1,32 +1,45 @@
 """The noise-and-NoPeek explorer: what two defences leave to a decoder, and what they cost."""
 
 import functools
+from typing import Any
 
 import torch
 
-from privlab import checks
+from privlab import checks, studies
 from privlab.attacks import decoder
+from privlab.defences import laplace
 from privlab.defences.laplace_noise import relative
 from privlab.explore import frames
 from privlab.explore.decoding import CPU, one_of_each
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import rows_of
+from privlab.metrics import distance_correlation as dependence
 from privlab.metrics import reconstruction
 from privlab.sharing import split
-from privlab.studies import split_learning, splitnn
+from privlab.sharing.split import Protect
 
 SIZE = (480, 150)
 NOISES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
 ALPHAS = (0.0, 0.1, 0.5, 1.0)
 ADVERSARIES = {"does not know of the noise": "naive", "knows of the noise": "noise_aware"}
-STEPS = 600
+STEPS, BATCH = 600, 32
+
+
+def _protection(scale: float) -> Protect | None:
+    return functools.partial(laplace, scale=scale) if scale else None
+
+
+def _subject(alpha: float, name: str, seed: int) -> Any:
+    """A network trained with NoPeek of this weight, and the images of both sides."""
+    study = studies.get("splitnn/figure-2")
+    assert study.subject is not None
+    return study.subject({**study.cells(name)[0], "alpha": alpha, "attack_set": 5000}, seed, CPU)
 
 
 @functools.lru_cache(maxsize=8)
 def _decoder(alpha: float, known: float, name: str, seed: int) -> torch.nn.Sequential:
-    owner = splitnn.target(splitnn.base(name, alpha=alpha), seed, CPU).owner
-    own = split_learning.shares(name, 1, 28)[1].images
-    return split_learning.decoder_for(owner, own, protect=splitnn.protection(known), steps=STEPS, seed=seed)
+    about = _subject(alpha, name, seed)
+    return decoder.fit(about.parts.owner, about.own, protect=_protection(known), steps=STEPS, seed=seed)
 
 
 def hide(noise: float, alpha: float, adversary: str, *, name: str = "digits", seed: int = 0) -> Frame:
@@ -39,17 +52,18 @@ def hide(noise: float, alpha: float, adversary: str, *, name: str = "digits", se
     checks.number("noise", noise, 0)
     checks.number("alpha", alpha, 0)
     checks.one_of("adversary", adversary, ADVERSARIES)
-    victims = split_learning.shares(name, 1, 28)[2]
-    parts, protect = splitnn.target(splitnn.base(name, alpha=alpha), seed, CPU), splitnn.protection(noise)
+    about, protect = _subject(alpha, name, seed), _protection(noise)
+    parts, victims = about.parts, about.victims
     clean = split.send(parts.owner, victims.images)
     sent = protect(clean, seed=seed) if protect else clean
     known = noise if ADVERSARIES[adversary] == "noise_aware" else 0.0
     guesses = decoder.reconstruct(_decoder(alpha, known, name, seed), sent)
-    shown, quality = one_of_each(victims), reconstruction.psnr(guesses, victims.images).mean().item()
-    found = split_learning.correlations(victims.images, sent, splitnn.BATCH)
+    shown, quality = one_of_each(victims.labels), reconstruction.psnr(guesses, victims.images).mean().item()
+    correlation, _ = dependence.over_batches(victims.images, sent, batch=BATCH)
+    chance = dependence.floor_over_batches(victims.images, sent, batch=BATCH)
     numbers = {
         "accuracy": f"{split.accuracy(parts, victims.images, victims.labels, protect=protect, seed=seed):.0%}",
-        "distance correlation": f"{found['distance_correlation']:.2f}, by chance {found['shuffled_floor']:.2f}",
+        "distance correlation": f"{correlation:.2f}, by chance {chance:.2f}",
         "SSIM": f"{reconstruction.ssim(guesses, victims.images).mean():.2f}",
         "PSNR": f"{quality:.1f} dB",
         "noise, relative to the activations": f"{relative(clean, noise):.1f}",

@@ -4,7 +4,7 @@ import functools
 
 from torch import Tensor
 
-from privlab import checks, data, models
+from privlab import checks, data, models, studies
 from privlab.attacks import noisy_extraction, trap_weights
 from privlab.defences import clip, gaussian, noise_std
 from privlab.defences.perturbation import norm
@@ -12,7 +12,6 @@ from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import labelled
 from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
-from privlab.studies import curious
 
 SIZE = (480, 190)
 BATCH, GALLERY, NEURONS = 20, 1000, 1000
@@ -30,7 +29,8 @@ def _client(name: str, seed: int) -> tuple[data.Dataset, federated.Gradient, int
     gallery = whole.sample(min(GALLERY, len(whole)), seed)
     client = gallery[:BATCH]
     honest = models.fully_connected(client.shape, len(client.classes), widths=(NEURONS,), seed=seed)
-    model = trap_weights.plant(honest, curious.scale(name), seed=seed)
+    s = studies.get("curious/figure-4").cells(name)[0]["s"]  # the paper's for the data set
+    model = trap_weights.plant(honest, s, seed=seed)
     sent = federated.gradient(model, client.images, client.labels)
     read = noisy_extraction.reconstruct(sent, std=0, shape=client.shape).images
     hits = extraction.match(read, client.images)

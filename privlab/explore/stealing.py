@@ -4,14 +4,12 @@ import functools
 
 import torch
 
-from privlab import checks, data, models
+from privlab import checks, data, models, studies
 from privlab.attacks import gradient_extraction, trap_weights
 from privlab.explore.explorer import Explorer, Frame, Knob
 from privlab.explore.figures import gallery
 from privlab.metrics import extraction
 from privlab.sharing import federated
-from privlab.studies import Reported, registry
-from privlab.studies.study import PAPER_DATA
 
 SIZE = (480, 240)
 BATCHES = (10, 20, 50, 100, 200)
@@ -30,17 +28,13 @@ def _draw(neurons: int, inputs: int, seed: int) -> trap_weights.Draw:
     return trap_weights.draw(neurons, inputs, seed=seed)
 
 
-def _paper(name: str, batch: int, s: float, neurons: int) -> dict[str, Reported]:
+def _paper(name: str, batch: int, s: float, neurons: int) -> dict[str, studies.Reported]:
     """What the paper prints for these settings: Table 5, or Table 6 at the s that its text names as the best."""
-    dataset = PAPER_DATA.get(name, ("", False))[0]
+    dataset = studies.PAPER_DATA.get(name, ("", False))[0]
     best = {"MNIST": 0.7, "CIFAR-10": 0.95, "ImageNet": 0.99}.get(dataset)
-    wanted = {"batch": batch, "neurons": neurons}
-    for table in ("curious/table-5", "curious/table-6"):
-        cell = {**wanted, "s": s} if table == "curious/table-5" else wanted if s == best else None
-        found = [item for item in registry.get(table).reported if item.dataset == dataset and item.cell == cell]
-        if found:
-            return {item.metric: item for item in found}
-    return {}
+    cell = {"batch": batch, "neurons": neurons, "s": s}
+    found = studies.get("curious/table-5").printed(dataset, cell)
+    return found or (studies.get("curious/table-6").printed(dataset, cell) if s == best else {})
 
 
 def steal(batch: int, s: float, neurons: int = 1000, *, name: str = "patches", seed: int = 0) -> Frame:
@@ -67,7 +61,7 @@ def steal(batch: int, s: float, neurons: int = 1000, *, name: str = "patches", s
         "server's own count": str(len(guess.images)),
     }
     paper = _paper(name, batch, s, neurons)
-    dataset = PAPER_DATA.get(name, ("", False))[0]
+    dataset = studies.PAPER_DATA.get(name, ("", False))[0]
     values = " / ".join(f"{paper[metric].value:.2f}" for metric in ("active", "precision", "recall")) if paper else "–"
     numbers[f"paper's A / P / R ({dataset})"] = values
     alt = (

@@ -68,6 +68,16 @@ def over_batches(
     return found.mean().item(), found.std().item() if len(found) > 1 else 0.0
 
 
+def floor_over_batches(x: Tensor, y: Tensor, *, batch: int = 128, draws: int = 2, most: int = 10) -> float:
+    """What chance gives `distance_correlation` in such mini-batches: the mean floor of the first `most` full ones.
+
+    x, y: `(N, ...)` with N of at least `batch`.
+    """
+    pairs = list(zip(x.split(batch), y.split(batch), strict=True))[:most]
+    floors = [shuffled_floor(a, b, draws=draws).item() for a, b in pairs if len(a) == batch]
+    return sum(floors) / len(floors)
+
+
 def _paired(x: Tensor, y: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
     if len(x) != len(y) or len(x) < least:
         raise ValueError(f"x has {len(x)} examples and y {len(y)}; give {least} or more pairs")

@@ -1,12 +1,20 @@
-"""Each table and figure of each paper as data: a grid, a function for one cell, reported numbers, claims."""
+"""Each table and figure of each paper as data: a grid, a function for one cell, reported numbers, sentences.
 
-from privlab.studies.compare import Comparison, compare
-from privlab.studies.registry import STUDIES, get
-from privlab.studies.runner import code_version, run
-from privlab.studies.store import Store
-from privlab.studies.study import Claim, Reported, Study, Table
+The id is the path: `curious/table-5` stands in `studies/curious/table_5.py`. What studies of one paper share stands
+beside them in files that begin with `_`, what papers share one floor up; `bench` runs, stores and judges.
+"""
+
+from privlab.studies.bench.study import PAPER_DATA, Claim, Study, Table  # isort: skip
+from privlab.studies.bench.compare import Comparison, compare
+from privlab.studies.bench.coverage import coverage
+from privlab.studies.bench.missing import run_missing
+from privlab.studies.bench.printed import Reported
+from privlab.studies.bench.registry import STUDIES, get
+from privlab.studies.bench.runner import code_version, run
+from privlab.studies.bench.store import Store
 
 __all__ = [
+    "PAPER_DATA",
     "STUDIES",
     "Claim",
     "Comparison",
@@ -16,6 +24,8 @@ __all__ = [
     "Table",
     "code_version",
     "compare",
+    "coverage",
     "get",
     "run",
+    "run_missing",
 ]

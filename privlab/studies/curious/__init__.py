@@ -1,0 +1,1 @@
+"""When the curious abandon honesty: federated learning is not private (Boenisch et al. 2023)."""

@@ -1,0 +1,1 @@
+"""Zen and the art of model adaptation (Usynin et al. 2022)."""

@@ -1,0 +1,243 @@
+"""DLG against a model: what Tables 1 to 3 and section 5.1 share."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privlab import data, models, runtime
+from privlab.attacks import Reconstruction, deep_leakage
+from privlab.defences import perturbation
+from privlab.metrics import reconstruction
+from privlab.sharing import federated
+from privlab.studies._data import checksum, dataset
+from privlab.studies.bench.printed import Printed, Reading, Reported, reported
+from privlab.studies.bench.study import Cell, Metrics, Study, Table
+
+VICTIMS, FIRST, MORE = 8, 4, 12  # victims a seed; restarts at once, and more where those do not agree
+MOST_IMAGES = 4  # for which there is a second wave of restarts
+ITERATIONS = {1: 1000, 3: 2000}  # by the number of channels: 50 and 100 of the steps that DLG counts
+INNER = 20  # iterations in one step of `torch.optim.LBFGS`, which is what DLG counts
+SUCCESS = 30.0  # dB
+PRINTED_ZERO = 5e-5  # DLG prints its squared distance with four digits
+METRICS = (
+    *("success_rate", "success_single", "iterations", "seconds", "gradient_mse"),
+    *("mse", "psnr", "ssim", "label_accuracy"),
+)
+SEEDS = {"fast": 1, "real": 1, "paper": 2}
+DATA = {"fast": ("digits",), "real": ("mnist", "cifar10"), "paper": ("mnist", "cifar10")}
+COLOUR = {"fast": ("digits",), "real": ("cifar10",), "paper": ("cifar10",)}
+# Our names of what is printed. Of the seconds ours are CPU seconds of one trial, which ends when it has converged.
+UNITS = {
+    "iterations_to_zero_mse": ("iterations", 1.0, 1.0),
+    "time_300_iterations": ("seconds", 1.0, 1.0),
+    "gradient_mse": ("gradient_mse", 1.0, 0.01),
+}
+ITERATIONS_OF_DLG = 300
+OWN = {"activation": "sigmoid", "pool": "stride", "init": "framework"}
+AS_WRITTEN = {"activation": "relu", "pool": "max", "init": "framework"}
+# "Zen" prints neither the activations nor the initialisation of Tables 1 to 3. The literal reading is its standard
+# setting (ReLU, max pooling, the framework's weights) with the 64 filters that Table 2 gives its LeNet; the other is
+# the network that comes with the code of DLG.
+BASE: Cell = {"model": "lenet", "conv": 12, "fc": 0, **OWN, "batch": 1}
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What V victims with mini-batches of B images sent, and what DLG made of it."""
+
+    images: Tensor
+    labels: Tensor
+    found: Reconstruction
+    gradients: Sequence[federated.Gradient]
+    printed_zero: Tensor
+    seconds: float
+
+
+def network(cell: Cell, shape: Sequence[int], classes: int, seed: int) -> nn.Sequential:
+    """The model of a cell: `lenet` has as many convolutions as `depth` says (three), two of which halve the image."""
+    knobs = {name: cell[name] for name in ("activation", "pool", "init")}
+    if cell["model"] == "alexnet":
+        return models.alexnet(shape, classes, width=cell["width"], seed=seed, **knobs)
+    filters, fc = (cell["conv"],) * cell.get("depth", 3), (cell["fc"],) if cell["fc"] else ()
+    return models.lenet(shape, classes, filters=filters, fc=fc, seed=seed, **knobs)
+
+
+def attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    gradients: Sequence[federated.Gradient],
+    seed: int,
+    clip: float | None = None,
+) -> Attacked:
+    """DLG with four restarts, and twelve more for the victims of whom no two of the four show the same image.
+
+    That two beginnings end at one image tells the adversary that it is the right one, without the truth. Mini-batches
+    of more than four images, whose iterations cost as many times more, have the four restarts only.
+    clip: the bound that clients clip to, where they do; the adversary knows it.
+    images: `(V, B, C, H, W)`; labels: `(V, B)`.
+    """
+    shape, timer = images.shape[2:], runtime.stopwatch()
+    first, zero = _watched(model, gradients, shape, FIRST, seed, clip)
+    few = images.shape[1] <= MOST_IMAGES
+    open_ = [v for v in range(len(gradients)) if few and not _agree(first.images[v])]
+    found = first
+    if open_:
+        more, later = _watched(model, [gradients[v] for v in open_], shape, MORE, runtime.derive(seed, "more"), clip)
+        found, zero = _joined(first, more, open_), _filled(zero, later, open_)
+    return Attacked(images, labels, found, gradients, zero, timer())
+
+
+def _watched(
+    model: nn.Module,
+    gradients: Sequence[federated.Gradient],
+    shape: torch.Size,
+    restarts: int,
+    seed: int,
+    clip: float | None,
+) -> tuple[Reconstruction, Tensor]:
+    """DLG, and the iteration at which each trial's squared distance would be printed as 0.0000 (NaN: never)."""
+    size = torch.tensor([perturbation.norm(g) ** 2 for g in gradients])
+    zero = torch.full((len(gradients), restarts), torch.nan)
+
+    def watch(iteration: int, _images: Tensor, losses: Tensor) -> None:
+        now = (losses.cpu() * size[:, None] < PRINTED_ZERO) & zero.isnan()
+        zero[now] = float(iteration)
+
+    most = ITERATIONS[shape[0]]
+    found = deep_leakage.reconstruct(
+        model, gradients, shape=shape, restarts=restarts, iterations=most, clip=clip, seed=seed, watch=watch
+    )
+    return found, zero
+
+
+def _agree(images: Tensor) -> bool:
+    """Whether two of the restarts `(R, B, C, H, W)` ended within 30 dB of one another, in whatever order."""
+    pairs = [(a, b) for a in range(len(images)) for b in range(a)]
+    return any(bool((_quality(images[a], images[b]) > SUCCESS).all()) for a, b in pairs)
+
+
+def _quality(guesses: Tensor, images: Tensor) -> Tensor:
+    """PSNR of each image of a mini-batch after matching, `(B,)`, at most 100 dB."""
+    guesses = guesses.clamp(0, 1)
+    return reconstruction.psnr(guesses[reconstruction.match(guesses, images)], images).clamp_max(100)
+
+
+def _joined(first: Reconstruction, more: Reconstruction, victims: list[int]) -> Reconstruction:
+    """Both waves, `(V, 16)`; for victims without a second one the loss there is infinite."""
+    parts = []
+    for field in dataclasses.fields(Reconstruction):
+        a, b = getattr(first, field.name), getattr(more, field.name)
+        empty = torch.inf if field.name == "loss" else 0
+        wide = torch.full((len(a), b.shape[1], *a.shape[2:]), empty, dtype=a.dtype, device=a.device)
+        wide[victims] = b
+        parts.append(torch.cat([a, wide], 1))
+    return Reconstruction(*parts)
+
+
+def _filled(zero: Tensor, later: Tensor, victims: list[int]) -> Tensor:
+    wide = torch.full((len(zero), later.shape[1]), torch.nan)
+    wide[victims] = later
+    return torch.cat([zero, wide], 1)
+
+
+def measure(done: Attacked) -> Metrics:
+    """The metrics of a cell. Restarts are chosen by their own loss; the truth comes in here for the first time.
+
+    success_rate: the share of images that reach 30 dB; success_single: the same for each of the first four restarts
+    alone. iterations: until the distance is printed as zero, in DLG's steps of twenty; the mean over chosen restarts
+    that got there, missing where none did.
+    gradient_mse: the median squared distance of the gradients (a sum, as DLG prints it). seconds: CPU seconds a trial.
+    """
+    found, victims = done.found, range(len(done.images))
+    best = found.best()
+    order = [reconstruction.match(best[v], done.images[v]) for v in victims]
+    best = torch.stack([best[v][order[v]] for v in victims])
+    labels = torch.stack([found.best_labels()[v][order[v]] for v in victims])
+    single = [_quality(found.images[v, r], done.images[v]) for v in victims for r in range(FIRST)]
+    quality = reconstruction.psnr(best, done.images).clamp_max(100)
+    chosen = torch.arange(len(best))
+    sizes = torch.tensor([perturbation.norm(g) ** 2 for g in done.gradients], dtype=torch.float64)
+    distance = found.loss[chosen, found.chosen].double().cpu() * sizes
+    trials = int(found.loss.isfinite().sum())
+    zero = done.printed_zero[chosen, found.chosen.cpu()]
+    return {
+        "success_rate": (quality >= SUCCESS).double().mean().item(),
+        "success_single": (torch.stack(single) >= SUCCESS).double().mean().item(),
+        **({"iterations": zero.nanmean().item() / INNER} if zero.isfinite().any() else {}),
+        "seconds": done.seconds / max(1, trials),
+        "gradient_mse": distance.median().item(),
+        "mse": reconstruction.mse(best, done.images).mean().item(),
+        "psnr": quality.mean().item(),
+        "ssim": reconstruction.ssim(best, done.images).mean().item(),
+        "label_accuracy": (labels == done.labels).double().mean().item(),
+    }
+
+
+def victims(images: data.Dataset, batch: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Eight mini-batches without an image in common: `(V, B, C, H, W)` and `(V, B)`."""
+    drawn = images.sample(VICTIMS * batch, runtime.derive(seed, "victims")).to(device)
+    return drawn.images.view(VICTIMS, batch, *images.shape), drawn.labels.view(VICTIMS, batch)
+
+
+def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
+    """One draw of the network, eight victims, DLG on the gradient of each (Tables 1 to 3)."""
+    source = dataset(cell["data"])
+    images, labels = victims(source, cell["batch"], seed, device)
+    model = network(cell, source.shape, len(source.classes), runtime.derive(seed, "network")).to(device)
+    gradients = [federated.gradient(model, x, y) for x, y in zip(images, labels, strict=True)]
+    return measure(attack(model, images, labels, gradients, runtime.derive(seed, "attack")))
+
+
+def printed(table: str, *readings: Reading) -> tuple[Reported, ...]:
+    """The printed numbers of one table. `readings`: of LeNet; AlexNet is read as it is written."""
+
+    def ways(row: Printed) -> Sequence[Reading]:
+        knob, _, value = row.variant.partition("=")
+        own: Mapping[str, Any] = {"model": row.model.lower(), **({knob: int(value)} if knob else {})}
+        found = readings if row.model == "LeNet" else (Reading({**AS_WRITTEN, "batch": 1}),)
+        return [Reading({**way.cell, **own}, way.name, way.fitted) for way in found]
+
+    return reported("zen", table, ways, step=1.0, units=UNITS)
+
+
+def scale(cell: Cell, item: Reported) -> str:
+    """AlexNet's width, and the iterations: an attack that the paper saw converge within ours is not cut short."""
+    found = []
+    if cell.get("width", 1.0) < 1:
+        found.append(f"{cell['width']:g} of AlexNet's width")
+    steps = ITERATIONS[1 if item.printed.dataset == "MNIST" else 3] // INNER
+    if item.metric != "iterations" or item.value is None or item.value > steps:
+        found.append(f"{steps} of {ITERATIONS_OF_DLG} iterations")
+    return "; ".join(found)
+
+
+def study(name: str, title: str, place: str, **particular: Any) -> Study:
+    """A study of DLG, by what is particular to it."""
+    usual = {
+        "version": 1,
+        "run": run,
+        "data": DATA,
+        "seeds": SEEDS,
+        "metrics": METRICS,
+        "load": dataset,
+        "scale": scale,
+    }
+    return Study(id=f"zen/{name}", title=title, source=f"Zen, {place}", **{**usual, "checksum": checksum, **particular})
+
+
+def wide(cell: Cell) -> bool:
+    """What takes a CPU hours: AlexNet whole, or in colour but with sigmoid, which stops at once; many filters."""
+    if cell["model"] == "alexnet":
+        return cell["width"] == 1.0 or (cell["data"] == "cifar10" and cell["activation"] != "sigmoid")
+    return cell["conv"] > (64 if cell["activation"] == "relu" else 128)
+
+
+def tally(table: Table, **settings: object) -> tuple[float, int]:
+    """(how many victims were found, how many there were) over all draws of the cells with these settings."""
+    rates = table.values("success_rate", **settings)
+    return VICTIMS * sum(rates), VICTIMS * len(rates)
