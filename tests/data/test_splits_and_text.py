@@ -86,3 +86,44 @@ def test_splits_depend_on_their_seed(split):
     one, again, other = ([part.tolist() for part in split(LABELS, 3, seed=seed)] for seed in (0, 0, 1))
     assert one == again
     assert one != other
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99), copies=st.integers(0, 20))
+def test_disjoint_parts_have_no_example_in_common_by_content(seed, copies):
+    own = torch.arange(60).repeat(2)[: 60 + copies, None]
+    parts = data.disjoint(own, (0.5, 0.25), seed)
+    _partition(parts, len(own))
+    held = [{int(value) for value in own[part]} for part in parts]
+    assert sum(map(len, held)) == len(set().union(*held)) == 60
+
+
+def test_without_copies_disjoint_parts_are_those_of_a_random_order():
+    own = torch.arange(100)[:, None]
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(3))
+    parts = data.disjoint(own, (0.6, 0.25), 3)
+    assert [part.tolist() for part in parts] == [order[:60].tolist(), order[60:85].tolist(), order[85:].tolist()]
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (1.2,), (-0.1,)])
+def test_shares_that_leave_nothing_are_refused(shares):
+    with pytest.raises(ValueError, match="shares"):
+        data.disjoint(LABELS, shares)
+
+
+def test_images_are_resized_made_grey_and_stay_on_the_grid():
+    images = data.load("patches").images[:2]
+    small = data.resized(images, 16, 1)
+    assert small.shape == (2, 1, 16, 16)
+    assert torch.allclose(small * 255, (small * 255).round(), atol=1e-4)
+    luma = (images[:, 0] * 0.299 + images[:, 1] * 0.587 + images[:, 2] * 0.114).mean()
+    assert small.mean().item() == pytest.approx(luma.item(), abs=0.01)
+
+
+def test_grey_images_in_colour_have_three_equal_channels():
+    grey = data.load("digits").images[:2]
+    colour = data.resized(grey, 28, 3)
+    assert torch.equal(colour[:, 0], colour[:, 2])
+    assert torch.equal(colour[:, :1], grey)
+    with pytest.raises(ValueError, match="channels=2"):
+        data.resized(grey, 28, 2)

@@ -116,7 +116,7 @@ class Takes:
         kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
         if kind != self.kind:
             known = ", ".join(
-                entry.name for entry in CATALOGUE.values() if (entry.kind in TEXTS) == (self.kind == "text")
+                entry.name for entry in CATALOGUE.values() if (entry.name in TEXTS) == (self.kind == "text")
             )
             raise ValueError(f"{study_id} reads {self.kind}; {name!r} holds {kind}. Sets of {self.kind}: {known}")
         if len(found) < self.least:
@@ -131,7 +131,7 @@ class Takes:
             )
 
 
-TEXTS = ("imdb",)  # kinds of files that hold text
+TEXTS = ("imdb", "manual")
 
 
 def alone(cell: Cell) -> Hashable:

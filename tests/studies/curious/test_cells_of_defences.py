@@ -10,9 +10,13 @@ from privlab.attacks import gradient_extraction, trap_weights
 from privlab.defences import detection, perturbation
 from privlab.metrics import extraction
 from privlab.sharing import federated
-from privlab.studies import curious, curious_convolutional, curious_detection, curious_noise
-from privlab.studies import curious_rounds as rounds
-from privlab.studies import curious_training as training
+from privlab.studies._data import dataset
+from privlab.studies.curious import _extraction as curious
+from privlab.studies.curious import detection as curious_detection
+from privlab.studies.curious import figure_4 as curious_noise
+from privlab.studies.curious import section_10_2 as rounds
+from privlab.studies.curious import table_4 as training
+from privlab.studies.curious import table_5_cnn as curious_convolutional
 
 CPU = torch.device("cpu")
 
@@ -147,7 +151,7 @@ def test_strategies_trade_accuracy_for_theft(monkeypatch):
     assert recall["both"] < 0.45 * recall["first_rounds"]
     loss = {strategy: metrics["loss"] for strategy, metrics in found.items()}
     assert loss["honest"] < loss["first_rounds"] < loss["every_round"]
-    images = curious.dataset("digits")
+    images = dataset("digits")
     mixed = images.sample(600 + min(1000, len(images) - 600), runtime.derive(0, "clients"))[600:]
     start = models.fully_connected(images.shape, 10, widths=(300,), seed=runtime.derive(0, "network"))
     assert found["every_round"]["accuracy"] == federated.accuracy(start, mixed.images, mixed.labels)
@@ -248,7 +252,7 @@ def short(monkeypatch):
 def test_epoch_0_is_the_untrained_network(short):
     found = short(0)
     own = models.fully_connected((1, 28, 28), 10, init="xavier_uniform", seed=runtime.derive(0, "network"))
-    chosen = curious.dataset("digits").sample(200, runtime.derive(0, "train"))
+    chosen = dataset("digits").sample(200, runtime.derive(0, "train"))
     batch = chosen.sample(100, runtime.derive(0, "batch"))
     sent = federated.gradient(own, batch.images, batch.labels, layers=("fc1",))
     rows = gradient_extraction.candidates(sent)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from privlab import studies
-from privlab.studies import registry, runner
-from privlab.studies.store import Store
+from privlab.studies.bench import registry, runner
+from privlab.studies.bench.store import Store
 
 from .test_compare import study
 
@@ -195,7 +195,7 @@ def test_bad_runs_are_refused(store, options, words):
 
 
 def test_results_lie_in_the_checkout_unless_told_otherwise(monkeypatch, tmp_path):
-    from privlab.studies.store import results_folder
+    from privlab.studies.bench.store import results_folder
 
     monkeypatch.setenv("PRIVLAB_RESULTS", str(tmp_path / "own"))
     assert results_folder() == tmp_path / "own"
@@ -206,6 +206,30 @@ def test_results_lie_in_the_checkout_unless_told_otherwise(monkeypatch, tmp_path
 
 def test_code_version_names_the_commit():
     assert runner.code_version().startswith("0.1.0")
+
+
+def test_rows_of_one_data_set_can_have_a_version_of_their_own(tmp_path):
+    made = study(versions={"mnist": 2})
+    store = Store(made, tmp_path)
+    store.add(row(1))
+    store.add({**row(2), "cell": {"data": "mnist", "s": 2}})
+    store.add({**row(3, version=2), "cell": {"data": "mnist", "s": 3}})
+    assert [r["cell"]["s"] for r in store.rows()] == [1, 3]
+    found = studies.run(made, profile="real", seeds=1, device="cpu", store=store, progress=False)
+    assert {r["provenance"]["version"] for r in found} == {2}
+
+
+def test_data_that_a_study_cannot_take_are_refused_before_any_work(tmp_path, capsys):
+    for name, words in (
+        ("digits", "curious/table-3 reads text; .digits. holds images. Sets of text: manual, imdb"),
+        ("nonsense", "neither a file nor a known data set"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            studies.run("curious/table-3", data=name, store=Store(studies.get("curious/table-3"), tmp_path))
+    with pytest.raises(ValueError, match="curious/table-5 reads images; 'manual' holds text"):
+        studies.run("curious/table-5", data="manual", store=Store(studies.get("curious/table-5"), tmp_path))
+    assert capsys.readouterr().err == ""  # no bar
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_registry_ids_are_their_keys():
