@@ -16,7 +16,8 @@ from privlab import data, models, studies
 from privlab.attacks import gradient_extraction, trap_weights
 from privlab.sharing import federated
 from privlab.sharing.federated import Gradient
-from privlab.studies import curious
+from privlab.studies._data import dataset
+from privlab.studies.curious import _extraction as curious
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -81,14 +82,14 @@ def table_5(name: str, seeds: int) -> None:
     """Thirteen values of s: weights from one draw, against drawing them anew for every s."""
     study = studies.get("curious/table-5")
     options = {"profile": "paper", "data": name, "seeds": seeds, "device": "cpu", "progress": False}
-    curious.dataset(name)
+    dataset(name)
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
         rows = studies.run(study, store=studies.Store(study, Path(folder)), **options)
         ours = time.process_time() - start
     start = time.process_time()
     for s in curious.SCALES:  # one seed, every s from scratch
-        curious._trapped.cache_clear()
+        curious.trapped.cache_clear()
         curious.run_trapped({"data": name, "s": s, "batch": 100, "neurons": 1000}, 0, torch.device("cpu"))
     anew = time.process_time() - start
     print(f"table 5 on {name}, {len(rows)} cells: {ours:.1f} s")

@@ -16,7 +16,8 @@ from privlab.attacks import decoder
 from privlab.defences import laplace
 from privlab.metrics import distance_correlation as dependence
 from privlab.sharing import split
-from privlab.studies import splitnn
+from privlab.studies.splitnn import _paper as splitnn
+from privlab.studies.splitnn import table_1
 
 torch.set_num_threads(1)
 SCALES = (0.1, 0.5, 1.0, 2.0)
@@ -106,11 +107,11 @@ def decoders():
 def table_1():
     """The twelve trainings of the SplitNN paper's Table 1, and (0, 0), on the embedded digits."""
     start = time.process_time()
-    for noise, alpha in splitnn.PRINTED:
+    for noise, alpha in table_1.PRINTED:
         cell = splitnn.base("digits", noise=noise, noise_in="training", alpha=alpha)
-        splitnn.run_training(cell, 0, torch.device("cpu"))
+        table_1.run(cell, 0, torch.device("cpu"))
     print(
-        f"splitnn/table-1 at the fast profile: {time.process_time() - start:.0f} CPU s for {len(splitnn.PRINTED)} cells"
+        f"splitnn/table-1 at the fast profile: {time.process_time() - start:.0f} CPU s for {len(table_1.PRINTED)} cells"
     )
 
 

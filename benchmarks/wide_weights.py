@@ -10,14 +10,16 @@ import statistics
 import torch
 
 from privlab import runtime
-from privlab.studies import curious
+from privlab.studies._data import dataset
+from privlab.studies.curious import _extraction as curious
+from privlab.studies.curious import table_2
 
 
 def zero_loss(name: str, draws: int) -> float:
     """The share of images that a network with sigma 2 classifies with a loss of exactly zero."""
     shares = []
     for seed in range(draws):
-        batch = curious.dataset(name).sample(100, runtime.derive(seed, "batch"))
+        batch = dataset(name).sample(100, runtime.derive(seed, "batch"))
         model = curious.network(name, 1000, "gaussian:2", runtime.derive(seed, "network"))
         with torch.no_grad():
             losses = torch.nn.functional.cross_entropy(model(batch.images), batch.labels, reduction="none")
@@ -36,7 +38,7 @@ def main() -> None:
         for seed in range(arguments.draws):
             cell = {"data": name, "batch": 100, "neurons": 1000}
             narrow, wide = (
-                curious.run_passive({**cell, "init": init}, seed, torch.device("cpu"))
+                table_2.run({**cell, "init": init}, seed, torch.device("cpu"))
                 for init in ("gaussian:0.01", "gaussian:2")
             )
             for metric, values in gains.items():

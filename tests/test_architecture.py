@@ -49,6 +49,37 @@ def test_arrows_point_down(path):
     assert own - {"__version__"} <= MAY_IMPORT[part] | {part}
 
 
+STUDIES = sorted((PACKAGE / "studies").rglob("*.py"))
+FACE = {"privlab.studies", *(f"privlab.studies.{name}" for name in importlib.import_module("privlab.studies").__all__)}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_papers_room_imports_another(path):
+    """A room knows itself, the bench and what stands one floor up; the bench knows no paper."""
+    room, *below = path.relative_to(PACKAGE / "studies").parts
+    rooms = {each.name for each in (PACKAGE / "studies").iterdir() if each.is_dir()}
+    seen = {name.split(".")[2] for name in _imports(path) if name.startswith("privlab.studies.")} & rooms
+    assert seen <= {"bench", room if below else "bench"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_explorers_use_the_studies_by_their_face(path):
+    if _part(path) == "explore":
+        used = {name for name in _imports(path) if name.startswith("privlab.studies")}
+        assert used <= FACE
+
+
+def test_a_study_can_be_read_at_one_sitting():
+    """A declaration alone is short, since shared defaults come from the paper's room."""
+    for path in STUDIES:
+        tree = ast.parse(path.read_text())
+        made = [n for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "STUDY"]
+        assert len(made) == (path.parent.name not in ("studies", "bench") and path.name[0] != "_"), path
+        usual = {"seeds", "checksum", "load", "version"}
+        named = {keyword.arg for node in made for keyword in node.value.keywords}
+        assert path.stem == "case_study" or len(named & usual) <= 1, path
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_cuda_build_is_pulled_in(path):
     assert not {name.split(".")[0] for name in _imports(path)} & {"torchvision", "torchmetrics"}

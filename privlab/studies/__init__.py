@@ -5,8 +5,9 @@ beside them in files that begin with `_`, what papers share one floor up; `bench
 """
 
 from privlab.studies.bench.study import PAPER_DATA, Claim, Study, Table  # isort: skip
+from privlab.studies.bench import board
 from privlab.studies.bench.compare import Comparison, compare
-from privlab.studies.bench.coverage import coverage
+from privlab.studies.bench.coverage import coverage, values
 from privlab.studies.bench.missing import run_missing
 from privlab.studies.bench.printed import Reported
 from privlab.studies.bench.registry import STUDIES, get
@@ -22,10 +23,12 @@ __all__ = [
     "Store",
     "Study",
     "Table",
+    "board",
     "code_version",
     "compare",
     "coverage",
     "get",
     "run",
     "run_missing",
+    "values",
 ]

@@ -12,7 +12,7 @@ from scipy import stats
 from privlab import models
 from privlab.attacks import transmission, trap_weights
 from privlab.defences import detection
-from privlab.studies import curious_detection
+from privlab.studies.curious import detection as curious_detection
 
 INITIALISATIONS = ("xavier_normal", "xavier_uniform", "gaussian:0.01", "gaussian:2")
 CPU = torch.device("cpu")

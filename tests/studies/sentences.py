@@ -16,10 +16,8 @@ from privlab.studies.bench import sentence
 Cell = Mapping[str, Any]
 Numbers = Mapping[str, float | Sequence[float]]  # by metric: about so much in every draw, or one number a draw
 DRAWS = 3
-SPREADS = {
-    **{"psnr": 0.02, "mean_image_psnr": 0.0, "active": 1e-4, "pixel_l2": 1e-6, "lowest_mse": 1e-11},
-    **{"seconds": 1e-6, "success_rate": 0.0},
-}  # between draws; of other metrics a thousandth
+SPREADS = {"psnr": 0.02, "mean_image_psnr": 0.0, "active": 1e-4, "pixel_l2": 1e-6, "lowest_mse": 1e-11}
+SPREADS |= {"seconds": 1e-6, "success_rate": 0.0}  # between draws; of other metrics a thousandth
 
 
 def made(study: str, data: str, rest: Numbers, *changes: tuple[Cell, Numbers], **which: Any) -> Table:
@@ -135,7 +133,12 @@ class Case:
 
 def of(paper: str) -> list[tuple[str, str]]:
     """The study and the text of every sentence of a paper."""
-    return [(study.id, claim.text) for study in STUDIES.values() if study.id.startswith(f"{paper}/") for claim in study.claims]
+    return [
+        (study.id, claim.text)
+        for study in STUDIES.values()
+        if study.id.startswith(f"{paper}/")
+        for claim in study.claims
+    ]
 
 
 def judged(cases: Iterable[Case]) -> list[tuple[str, str]]:
@@ -144,7 +147,7 @@ def judged(cases: Iterable[Case]) -> list[tuple[str, str]]:
 
 
 def badly_put(paper: str) -> list[str]:
-    """The texts of a paper that are longer than 25 words, stand there twice, or lack the settings they were tested in."""
+    """The texts of a paper that have more than 25 words, stand somewhere twice, or lack what they were tested in."""
     every = [claim for study in STUDIES.values() for claim in study.claims]
     count, own = Counter(claim.text for claim in every), {text for _, text in of(paper)}
     return [

@@ -21,7 +21,7 @@ class Line:
 
     cell: dict[str, Any]
     metric: str
-    values: list[float]
+    by_seed: dict[int, float]
     rows: int
     item: Reported | None = None
     reading: Reading = field(default_factory=lambda: Reading({}))
@@ -30,6 +30,11 @@ class Line:
     place: int = 0
     word: str | None = None
     speaks: bool = False
+
+    @property
+    def values(self) -> list[float]:
+        """The metric, one number a draw that has it."""
+        return list(self.by_seed.values())
 
     @property
     def draws(self) -> int:
@@ -105,11 +110,21 @@ class Comparison:
         numbers = ["paper", "here", "sd"]
         return pd.DataFrame(lines, columns=[knob, *numbers]).astype(dict.fromkeys(numbers, float)).sort_values(knob)
 
+    def by_seed(self, data: str, metric: str, **settings: Any) -> dict[int, float]:
+        """A metric of the one cell that has these settings, by draw: for differences of pairs.
+
+        Raises ValueError where there is none, or more than one.
+        """
+        return self._one(data, metric, settings).by_seed
+
     def mean(self, data: str, metric: str, **settings: Any) -> float:
         """The mean of a metric over the draws of the one cell that has these settings, for a sentence of a page.
 
         Raises ValueError where there is none, or more than one.
         """
+        return statistics.fmean(self._one(data, metric, settings).values)
+
+    def _one(self, data: str, metric: str, settings: Mapping[str, Any]) -> Line:
         fits = [
             line
             for line in self.lines
@@ -119,7 +134,7 @@ class Comparison:
             raise ValueError(
                 f"{len(fits)} cells of {self.study.id} on {data!r} have {metric} and {settings}; one is needed"
             )
-        return statistics.fmean(fits[0].values)
+        return fits[0]
 
 
 def compare(study: str | Study, store: Store | None = None, rows: Sequence[Row] | None = None) -> Comparison:
@@ -162,7 +177,7 @@ def _lines(study: Study, table: Table, data: str, store: Store) -> list[Line]:
 
 
 def _line(study: Study, dataset: str, cell: Any, metric: str, rows: Sequence[Any], place: int, own: bool) -> Line:
-    values = [row["metrics"][metric] for row in rows if metric in row["metrics"]]
+    values = {row["seed"]: row["metrics"][metric] for row in rows if metric in row["metrics"]}
     line = Line(cell, metric, values, len(rows), own=own, place=place)
     for item in study.reported:
         if item.metric == metric and item.printed.dataset == dataset:

@@ -1,6 +1,7 @@
 """One verdict for each value that the papers print: what the scoreboard starts from."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,40 @@ from privlab.studies.bench.registry import STUDIES
 from privlab.studies.bench.store import Store
 
 
-def coverage(
-    folder: Path | None = None, *, comparisons: Mapping[str, Comparison] | None = None
-) -> list[dict[str, Any]]:
-    """One object for each row of the papers' files, in their order.
+@dataclass(frozen=True)
+class Value:
+    """A printed value, the study that measures it (None: there is none yet), and the cell that speaks for it."""
 
-    `paper`, `table`, `dataset`, `model`, `split`, `variant`, `metric`, `value` (as printed; None: did not converge),
-    `verdict`, `scale` (`paper`, or what is smaller), `reading`, `n` (draws) and `study` (None: there is none yet).
-    folder: of measured rows, the checkout's unless given; comparisons: of all studies, where they are made already.
-    """
-    if comparisons is None:
-        made = {name: study for name, study in STUDIES.items() if study.reported}
-        comparisons = {name: comparing.compare(study, Store(study, folder)) for name, study in made.items()}
+    printed: Printed
+    study: str | None
+    line: Line | None
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of it, with what has to be said with it."""
+        if self.study is None:
+            return verdict.NO_STUDY
+        if self.line is None or not self.line.rows:
+            return verdict.NOT_RUN
+        return self.line.verdict or verdict.NOT_RUN
+
+    def as_row(self) -> dict[str, Any]:
+        """What `privlab coverage --json` prints."""
+        ran = self.line if self.line is not None and self.line.rows else None
+        return {
+            "paper": self.printed.paper,
+            **{name: getattr(self.printed, name) for name in CHARACTERS},
+            "value": self.printed.value,
+            "verdict": self.verdict,
+            "scale": (ran.scale or ("paper" if ran.own else "stand-in")) if ran else None,
+            "reading": (ran.reading.name or "as written") if ran else None,
+            "n": ran.draws if ran else 0,
+            "study": self.study,
+        }
+
+
+def values(comparisons: Mapping[str, Comparison]) -> list[Value]:
+    """Every printed value in the order of the papers' files; `comparisons` are of all studies that have some."""
     speaking: dict[Printed, tuple[str, Line | None]] = {}
     for name, comparison in comparisons.items():
         for item in comparison.study.reported:
@@ -33,21 +56,19 @@ def coverage(
                 _, known = speaking[line.item.printed]
                 if known is None or comparing.rank(line)[:4] < comparing.rank(known)[:4]:  # of two studies the better
                     speaking[line.item.printed] = (name, line)
-    return [_row(row, *speaking.get(row, (None, None))) for paper in PAPERS for row in printed(paper)]
+    return [Value(row, *speaking.get(row, (None, None))) for paper in PAPERS for row in printed(paper)]
 
 
-def _row(row: Printed, study: str | None, line: Line | None) -> dict[str, Any]:
-    said = {
-        "verdict": verdict.NO_STUDY if study is None else verdict.NOT_RUN,
-        "scale": None,
-        "reading": None,
-        "n": 0,
-        "study": study,
-    }
-    if line is not None and line.rows:
-        where = line.scale or ("paper" if line.own else "stand-in")
-        said |= {"verdict": line.verdict, "scale": where, "reading": line.reading.name or "as written", "n": line.draws}
-    return {"paper": row.paper, **{name: getattr(row, name) for name in CHARACTERS}, "value": row.value, **said}
+def coverage(folder: Path | None = None) -> list[dict[str, Any]]:
+    """One object for each row of the papers' files, in their order.
+
+    `paper`, `table`, `dataset`, `model`, `split`, `variant`, `metric`, `value` (as printed; None: did not converge),
+    `verdict`, `scale` (`paper`, or what is smaller), `reading`, `n` (draws) and `study` (None: there is none yet).
+    folder: of measured rows; the checkout's unless given.
+    """
+    made = {name: study for name, study in STUDIES.items() if study.reported}
+    found = {name: comparing.compare(study, Store(study, folder)) for name, study in made.items()}
+    return [value.as_row() for value in values(found)]
 
 
 def word(said: str) -> str:

@@ -190,7 +190,9 @@ FIGURE_4 = [
 
 def shares(rest, **changes):
     """Accuracy and recall by the server's strategy."""
-    numbers = [({"strategy": way}, dict(zip(("accuracy", "recall"), each, strict=True))) for way, each in changes.items()]
+    numbers = [
+        ({"strategy": way}, dict(zip(("accuracy", "recall"), each, strict=True))) for way, each in changes.items()
+    ]
     return made("curious/section-10.2", "mnist", {"accuracy": rest, "recall": rest}, *numbers)
 
 
@@ -238,7 +240,10 @@ def exact(rest, found, draws=3):
 def lossy(*changes, draws=3):
     """The best of four victims a row: lossy, but for the changes; one step loses nothing."""
     usual = {"lowest_mse": 1.1e-8}
-    changes = [(ONE_STEP, {"lowest_mse": 0.0}), *((cell, {"lowest_mse": (1.1e-8, found, 1.1e-8)}) for cell, found in changes)]
+    changes = [
+        (ONE_STEP, {"lowest_mse": 0.0}),
+        *((cell, {"lowest_mse": (1.1e-8, found, 1.1e-8)}) for cell, found in changes),
+    ]
     return steps(usual, *changes, draws=draws)
 
 
@@ -406,7 +411,9 @@ def jumps(place):
     cells = [{"s": s} for s in SCALES]
     changes = ladder(cells, "active", [-0.0006] * (len(SCALES) - 1), 0.5)
     (cell, numbers) = changes[place]
-    return made("curious/table-5", "mnist", {}, *changes, (cell, {"active": wide(numbers["active"] + 0.05, numbers["active"])}))
+    return made(
+        "curious/table-5", "mnist", {}, *changes, (cell, {"active": wide(numbers["active"] + 0.05, numbers["active"])})
+    )
 
 
 def against(data, metric, init, value, rest, peak=0.6, elsewhere=0.4):
@@ -488,7 +495,10 @@ def through(usual, odd=None, found=0.0):
 def levels(data, rows, columns, *odd, rest=0.5):
     """Recall over neurons and mini-batches, which rises by `rows` and `columns` from each to the next."""
     changes = [
-        ({"neurons": neurons, "batch": batch, "s": 0.7 if data == "mnist" else 0.95}, {"recall": 0.5 + rows * i + columns * j})
+        (
+            {"neurons": neurons, "batch": batch, "s": 0.7 if data == "mnist" else 0.95},
+            {"recall": 0.5 + rows * i + columns * j},
+        )
         for i, neurons in enumerate(table_6.NEURONS)
         for j, batch in enumerate(table_6.BATCHES)
     ]
@@ -497,7 +507,7 @@ def levels(data, rows, columns, *odd, rest=0.5):
 
 def one_step_back(knob, usual, back):
     """One table for each step of the grid that alone goes back: all cells behind it are moved."""
-    own, other = (("neurons", "batch") if knob == "neurons" else ("batch", "neurons"))
+    own, other = ("neurons", "batch") if knob == "neurons" else ("batch", "neurons")
     values = {"neurons": table_6.NEURONS, "batch": table_6.BATCHES}
     tables = []
     for fixed, place in itertools.product(values[other], range(3)):
@@ -584,9 +594,8 @@ def test_a_sentence_holds_fails_or_cannot_be_told(case):
 
 def test_every_sentence_is_tried_once_for_each_verdict():
     assert judged(CASES) == sorted(of("curious"))
-    assert {case.text: case.untried() for case in CASES if case.untried()} == dict.fromkeys(
-        NEVER_FAILS, ["does not hold"]
-    )
+    untried = {case.text: case.untried() for case in CASES if case.untried()}
+    assert untried == {text: ["does not hold"] for text in NEVER_FAILS}
 
 
 def test_sentences_are_short_and_say_once_in_which_settings_they_were_tested():

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from privlab.studies import STUDIES
-from privlab.studies.splitnn import _paper, figure_4, table_1
+from privlab.studies.splitnn import table_1
 from tests.studies import sentences
 from tests.studies.sentences import Case, badly_put, judged, of, wide
 
@@ -56,7 +56,9 @@ def decoded(rest, *changes):
 def two(noise, naive, knowing, rest=20.0):
     """PSNR and share of classes named, by either adversary."""
     found = zip(WHO.values(), (naive, knowing), strict=True)
-    cells = [(attacked(noise=noise, who=who), dict(zip(("psnr", "class_accuracy"), now, strict=True))) for who, now in found]
+    cells = [
+        (attacked(noise=noise, who=who), dict(zip(("psnr", "class_accuracy"), now, strict=True))) for who, now in found
+    ]
     return decoded(rest, *cells)
 
 
