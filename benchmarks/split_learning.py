@@ -104,7 +104,7 @@ def decoders():
     print(f"  together takes {times['together'] / times['one by one']:.1f} times as long as one by one")
 
 
-def table_1():
+def the_table():
     """The twelve trainings of the SplitNN paper's Table 1, and (0, 0), on the embedded digits."""
     start = time.process_time()
     for noise, alpha in table_1.PRINTED:
@@ -118,4 +118,4 @@ def table_1():
 if __name__ == "__main__":
     correlation()
     decoders()
-    table_1()
+    the_table()
