@@ -12,7 +12,14 @@ ROOT = Path(__file__).resolve().parents[1]
 BESIDE = ROOT.parent / "shared" / "data"
 REAL_DATA = Path(os.environ.get("PRIVLAB_DATA", BESIDE))
 
-torch.set_num_threads(1)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """One thread, set before each test: numba, which dcor brings along, sets it for all of OpenMP when it is loaded.
+
+    Two threads in each of two workers wait for one another, and small convolutions take twenty times as long.
+    """
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -53,3 +53,10 @@ def test_profile_comes_from_the_call_then_the_environment(monkeypatch):
     monkeypatch.setenv("PRIVLAB_PROFILE", "huge")
     with pytest.raises(ValueError, match="choose one of fast, real, paper"):
         runtime.profile()
+
+
+@pytest.mark.parametrize("left_behind", [2, 3])
+def test_each_test_begins_with_one_thread_whatever_was_set_before(left_behind):
+    """By the package that computes distance correlations as well, when it is imported; see conftest."""
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(left_behind)
