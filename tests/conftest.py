@@ -13,6 +13,30 @@ BESIDE = ROOT.parent / "shared" / "data"
 REAL_DATA = Path(os.environ.get("PRIVLAB_DATA", BESIDE))
 
 
+# By far the longest, so that several workers begin with them: a long test that begins last leaves the others idle.
+CHAPTER = "tests/book/test_chapters.py::test_chapter_executes["
+FIRST = (CHAPTER, "tests/explore/", "tests/studies/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file goes to one worker, which computes its fixtures and what it remembers once; each chapter by itself."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if nodeid.startswith(CHAPTER) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # it would put what has the fewest tests last: the chapters
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """For several workers; one is to begin with the quick tests."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: [not item.nodeid.startswith(part) for part in FIRST])
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """One thread, set before each test: numba, which dcor brings along, sets it for all of OpenMP when it is loaded.
