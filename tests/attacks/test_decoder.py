@@ -36,13 +36,26 @@ def target(digits):
     return parts, part[400:], data.load("digits", split="test")
 
 
-def attack(target, protect=None, epochs=15, seed=0, seen=None):
-    """Decoder and its reconstructions of victims whose activations `seen` protects."""
+NOISY = functools.partial(laplace, scale=1.0)
+OFTEN = averaged(NOISY, 64)
+
+
+@pytest.fixture(scope="module")
+def attack(target):
+    """Reconstructions of victims whose activations `seen` protects, by a decoder that knows of `protect`."""
     parts, own, victims = target
-    network = decoder.mirror(parts.owner, victims.shape, seed=seed)
-    pairs = split.send(parts.owner, own.images), own.images
-    trained = decoder.train(network, *pairs, epochs=epochs, lr=2e-3, protect=protect, seed=seed)
-    return decoder.reconstruct(trained, split.send(parts.owner, victims.images, protect=seen, seed=5))
+
+    @functools.cache  # one decoder can be held against several victims
+    def trained(protect):
+        network = decoder.mirror(parts.owner, victims.shape)
+        pairs = split.send(parts.owner, own.images), own.images
+        return decoder.train(network, *pairs, epochs=15, lr=2e-3, protect=protect)
+
+    def reconstruct(protect=None, seen=None):
+        sent = split.send(parts.owner, victims.images, protect=seen, seed=5)
+        return decoder.reconstruct(trained(protect), sent)
+
+    return reconstruct
 
 
 def quality(images, target):
@@ -93,27 +106,24 @@ def test_a_segment_that_only_flattens_is_undone_exactly(digits):
     assert torch.equal(decoder.reconstruct(network, split.send(owner, images)), images)
 
 
-def test_it_reconstructs_images_it_has_never_seen(target):
-    found, truth = attack(target), target[2].images
+def test_it_reconstructs_images_it_has_never_seen(target, attack):
+    found, truth = attack(), target[2].images
     mean = target[1].images.mean(0).expand_as(truth)
     assert quality(found, target) > quality(mean, target) + 5
     nearest = reconstruction.identify(found, truth)
     assert (nearest == torch.arange(len(truth))).float().mean() > 0.5
 
 
-def test_noise_that_it_does_not_expect_stops_it_and_noise_it_knows_of_does_so_less(target):
-    noisy = functools.partial(laplace, scale=1.0)
-    naive, aware = attack(target, seen=noisy), attack(target, protect=noisy, seen=noisy)
+def test_noise_that_it_does_not_expect_stops_it_and_noise_it_knows_of_does_so_less(target, attack):
+    naive, aware = attack(seen=NOISY), attack(protect=NOISY, seen=NOISY)
     mean = quality(target[1].images.mean(0).expand_as(naive), target)
     assert quality(naive, target) < mean + 1
     assert quality(aware, target) > quality(naive, target) + 2
-    assert quality(attack(target), target) > quality(aware, target) + 1
+    assert quality(attack(), target) > quality(aware, target) + 1
 
 
-def test_repeated_queries_undo_the_noise(target):
-    once = functools.partial(laplace, scale=1.0)
-    often = averaged(once, 64)
-    found = [quality(attack(target, protect=p, seen=p), target) for p in (once, often)]
+def test_repeated_queries_undo_the_noise(target, attack):
+    found = [quality(attack(protect=p, seen=p), target) for p in (NOISY, OFTEN)]
     assert found[1] > found[0] + 1
 
 
