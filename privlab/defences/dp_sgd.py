@@ -7,18 +7,16 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from opacus import GradSampleModule
-from opacus.accountants import create_accountant
-from opacus.accountants.utils import get_noise_multiplier
-from opacus.optimizers import DPOptimizer
-from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from privlab import checks, runtime
 from privlab.sharing.federated import Client, Gradient, Loss, cross_entropy
+
+if TYPE_CHECKING:  # Opacus is loaded by the functions that need it: it takes as long as torch, and few programs do
+    from opacus.optimizers import DPOptimizer
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -42,6 +40,8 @@ def noise_multiplier(epsilon: float, delta: float, *, sample_rate: float, steps:
     checks.number("sample_rate", sample_rate, 0, 1, open_low=True)
     checks.whole("steps", steps)
     checks.one_of("accountant", accountant, ("prv", "rdp"))
+    from opacus.accountants.utils import get_noise_multiplier
+
     with _quietly():
         return get_noise_multiplier(
             target_epsilon=epsilon, target_delta=delta, sample_rate=sample_rate, steps=steps, accountant=accountant
@@ -55,6 +55,8 @@ def epsilon(noise: float, delta: float, *, sample_rate: float, steps: int, accou
     checks.number("sample_rate", sample_rate, 0, 1, open_low=True)
     checks.whole("steps", steps)
     checks.one_of("accountant", accountant, ("prv", "rdp"))
+    from opacus.accountants import create_accountant
+
     counter = create_accountant(accountant)
     counter.history = [(noise, sample_rate, steps)]
     with _quietly():
@@ -63,8 +65,12 @@ def epsilon(noise: float, delta: float, *, sample_rate: float, steps: int, accou
 
 def _private(
     model: Model, clip: float, noise: float, batch: int, lr: float, seed: int
-) -> tuple[nn.Module, DPOptimizer]:
+) -> "tuple[nn.Module, DPOptimizer]":
     """A copy that keeps the gradient of every example, and an optimiser that clips and adds noise."""
+    from opacus import GradSampleModule
+    from opacus.optimizers import DPOptimizer
+    from opacus.validators import ModuleValidator
+
     checks.number("clip", clip, 0, open_low=True)
     checks.number("noise", noise, 0)
     errors = ModuleValidator.validate(model, strict=False)
@@ -158,7 +164,7 @@ def train(
     return trained
 
 
-def _step_of_noise(optimiser: DPOptimizer) -> None:
+def _step_of_noise(optimiser: "DPOptimizer") -> None:
     """What an empty mini-batch sends: skipping the step would tell that it was empty."""
     for parameter in optimiser.params:
         parameter.summed_grad = torch.zeros_like(parameter)
