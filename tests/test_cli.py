@@ -1,4 +1,5 @@
 import json
+import runpy
 import subprocess
 import sys
 
@@ -21,10 +22,13 @@ def test_list_shows_every_study(capsys):
     assert [item["study"] for item in lines(capsys)] == list(studies.STUDIES)
 
 
-def test_the_package_runs_as_the_command_does():
+def test_the_package_runs_as_the_command_does(monkeypatch):
     done = subprocess.run([sys.executable, "-m", "privlab", "list", "--json"], capture_output=True, text=True)
     assert [json.loads(line)["study"] for line in done.stdout.splitlines()] == list(studies.STUDIES)
-    assert subprocess.run([sys.executable, "-m", "privlab", "run", "no/such"], capture_output=True).returncode == 2
+    monkeypatch.setattr(sys, "argv", ["privlab", "run", "no/such"])
+    with pytest.raises(SystemExit) as end:  # what `python -m` does, without loading everything in another process
+        runpy.run_module("privlab", run_name="__main__", alter_sys=True)
+    assert end.value.code == 2
 
 
 def test_run_prints_one_object_a_cell_and_seed_stored_ones_too(capsys):
