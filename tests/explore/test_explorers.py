@@ -493,8 +493,10 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
             ends = [_number(part["numbers"]["PSNR at the end"]) for part in (stored, fresh)]
             assert (ends[0] >= 30) == (ends[1] >= 30)
             continue
+        limits = {"PSNR": 1.0, "class read off": 6, "accuracy": 4, "accuracy of the network": 4}
+        limits["noise, relative to the activations"] = 0.15  # printed to a tenth: the last digit may be the next one
         for title, value in fresh["numbers"].items():
-            limit = {"PSNR": 1.0, "class read off": 6, "accuracy": 4, "accuracy of the network": 4}.get(title, 0.06)
+            limit = limits.get(title, 0.06)
             assert _number(stored["numbers"][title]) == pytest.approx(_number(value), abs=limit), (setting, title)
     page = made.html()
     assert all(frame["image"] in page for frame in made.stored.values())
