@@ -72,8 +72,8 @@ def few(table: Table, draws: int) -> Table:
 class Case:
     """A sentence, by its study and the beginning of its text, and tables by what is to be said of it.
 
-    depends: a table, and the settings in which it holds there; where a test answers for several settings. too_few: so
-    many draws of any table in which it holds or does not show neither; 0 where an interval counts, and not draws.
+    depends: a table, the settings in which it holds there, and those in which not; where a test answers for several.
+    too_few: so many draws of a table in which it holds or does not show neither; 0 where an interval counts, not draws.
     """
 
     study: str
@@ -81,7 +81,7 @@ class Case:
     holds: Sequence[Table]
     fails: Sequence[Table]
     unsure: Sequence[Table]
-    depends: tuple[Table, set[str]] | None = None
+    depends: tuple[Table, set[str], set[str]] | None = None
     too_few: int = 2
 
     def __str__(self) -> str:
@@ -116,11 +116,11 @@ class Case:
             if table.rows and (table.data is None or (self.claim.data and table.data not in self.claim.data)):
                 found.append(f"table {number}: about {table.data}, which the sentence is not about")
         if self.depends:
-            outcomes = self.outcomes(self.depends[0])
-            if sentence.verdict(outcomes) != sentence.DEPENDS:
+            table, holds, fails = self.depends
+            outcomes = self.outcomes(table)
+            expected = {**dict.fromkeys(holds, True), **dict.fromkeys(fails, False)}
+            if outcomes != expected or sentence.verdict(outcomes) != sentence.DEPENDS:
                 found.append(f"the table on which it depends: {outcomes}")
-            if (where := {name for name, outcome in outcomes.items() if outcome is True}) != self.depends[1]:
-                found.append(f"the table on which it depends: holds in {where}")
         return found
 
     def untried(self) -> list[str]:

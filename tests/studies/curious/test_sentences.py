@@ -79,7 +79,11 @@ DETECTION = [
         holds=[distribution_test(0.0, 0.51, 0.51, 0.51, 0.51)],
         fails=[distribution_test(1.0, 0.49, 0.51, 0.51, 0.49), distribution_test(1.0, 0.51, 0.49, 0.49, 0.51)],
         unsure=[distribution_test(0.0, 0.51, wide(0.55, 0.5), wide(0.55, 0.5), 0.51)],
-        depends=(distribution_test(0.0, 0.49, 0.49, 0.51, 0.51), {"tuned on trained models"}),
+        depends=(
+            distribution_test(0.0, 0.49, 0.49, 0.51, 0.51),
+            {"tuned on trained models"},
+            {"tuned on initial models"},
+        ),
     ),
 ]
 
@@ -167,7 +171,7 @@ FIGURE_4 = [
         holds=[noisy(1.0)],
         fails=[noisy(0.0, *one_leaks(noise, 0.018, *figure_4.SERVERS)) for noise in figure_4.NOISES[1:]],
         unsure=[noisy(1.0, *one_leaks(1e-4, (0.0, 0.0, 0.03), "single_row"))],
-        depends=(noisy(1.0, *one_leaks(1e-2, 0.018, "combined")), {"one row at a time"}),
+        depends=(noisy(1.0, *one_leaks(1e-2, 0.018, "combined")), {"one row at a time"}, {"rows combined"}),
         too_few=0,  # three sizes of a mini-batch count as three draws
     ),
     Case(
@@ -176,7 +180,7 @@ FIGURE_4 = [
         holds=[named(0.0, 0.21, 0.21, 0.21), named(0.0, *[(0.0021,) * 3] * 3, blind=0.0)],
         fails=[named(1.0, 0.19, 0.19, 0.19), named(1.0, *[(0.0019,) * 3] * 3, blind=0.0)],
         unsure=[named(0.0, 0.21, wide(0.3, 0.2), 0.21)],
-        depends=(named(0.0, 0.21, 0.19, 0.19), {"mini-batches of 1"}),
+        depends=(named(0.0, 0.21, 0.19, 0.19), {"mini-batches of 1"}, {"mini-batches of 20", "mini-batches of 100"}),
     ),
     Case(
         "curious/figure-4",
@@ -266,7 +270,7 @@ SECTION_8_5 = [
         holds=[lossy()],
         fails=[lossy((DENSE, 9e-9), (LENET, 9e-9)), lossy((DENSE, 9e-9), (LENET_LONG, 9e-9))],
         unsure=[lossy(draws=1)],
-        depends=(lossy((LENET_LONG, 9e-9)), {"the dense network"}),
+        depends=(lossy((LENET_LONG, 9e-9)), {"the dense network"}, {"LeNet"}),
         too_few=0,
     ),
     Case(
@@ -334,7 +338,7 @@ TABLE_3 = [
         holds=[more(0.0)],
         fails=[more(1.0, ({**TRAPPED, "batch": batch}, 0.395)) for batch in table_3.BATCHES],
         unsure=[more(0.0, ({**TRAPPED, "batch": batch}, wide(0.45, 0.4))) for batch in table_3.BATCHES],
-        depends=(more(0.0, ({**table_3.PASSIVE, "batch": 50}, 0.41)), {DEFAULT}),
+        depends=(more(0.0, ({**table_3.PASSIVE, "batch": 50}, 0.41)), {DEFAULT}, {WIDE}),
     ),
     Case(
         "curious/table-3",
@@ -342,7 +346,7 @@ TABLE_3 = [
         holds=[times(0.1, 0.6 / 2.2, 0.6 / 2.82)],
         fails=[times(0.24, 0.6 / 2.1, 0.6 / 2.95)],
         unsure=[times(0.1, 0.24, 0.24, active=wide(0.95, 0.6))],
-        depends=(times(0.1, 0.6 / 2.1, 0.6 / 2.2), {WIDE}),
+        depends=(times(0.1, 0.6 / 2.1, 0.6 / 2.2), {WIDE}, {DEFAULT}),
     ),
     Case(
         "curious/table-3",
@@ -371,7 +375,7 @@ def while_training(text, metric, start, by=0.0):
         holds=[trained(metric, start, low, more, more)],
         fails=[trained(metric, start, high, less, less)],
         unsure=[trained(metric, start, low, noise, more), trained(metric, start, low, more, noise)],
-        depends=(trained(metric, start, low, less, more), {"with Adam"}),
+        depends=(trained(metric, start, low, less, more), {"with Adam"}, {"with SGD"}),
     )
 
 

@@ -74,7 +74,7 @@ def destroyed(text, noise):
             two(noise, blind, (10.0, wide(0.15, 0.2))),
             two(noise, (10.0, wide(0.15, 0.2)), (wide(10.7, 11), 0.1)),
         ],
-        depends=(two(noise, blind, sees), {NAIVE}),
+        depends=(two(noise, blind, sees), {NAIVE}, {KNOWING}),
     )
 
 
@@ -132,6 +132,7 @@ FIGURE_2 = [
         depends=(
             joined(14.4, 15.6, (attacked(0.0, 0.5, "naive"), 15.6), rest=12.0),
             {f"noise of 0.5, one {NAIVE}"},
+            {f"noise of 1, one {NAIVE}", *(f"noise of {noise}, one {KNOWING}" for noise in (0.5, 1))},
         ),
     ),
     Case(
@@ -200,7 +201,7 @@ def better_server(text, than):
             *(servers(0.9, than, now, 0.813) for now in (0.807, 0.793, wide(0.85, 0.8))),
             *(servers(0.9, than, 0.813, now) for now in (0.807, 0.793, wide(0.85, 0.8))),
         ],
-        depends=(servers(0.9, than, 0.813, 0.787), {"α = 0"}),
+        depends=(servers(0.9, than, 0.813, 0.787), {"α = 0"}, {"α = 0.5"}),
     )
 
 
@@ -211,7 +212,7 @@ FIGURE_4 = [
         holds=[at_noises(0.0, 0.884, 0.884, 0.884)],
         fails=[at_noises(1.0, 0.876, 0.876, 0.876)],
         unsure=[at_noises(0.0, 0.884, 0.884, wide(0.89, 0.88))],
-        depends=(at_noises(0.0, 0.884, 0.876, 0.876), {"noise of 0.1"}),
+        depends=(at_noises(0.0, 0.884, 0.876, 0.876), {"noise of 0.1"}, {"noise of 0.5", "noise of 1"}),
     ),
     Case(
         "splitnn/figure-4",
@@ -226,7 +227,7 @@ FIGURE_4 = [
         holds=[at_weights(0.0, 0.854, 0.754)],
         fails=[at_weights(1.0, 0.846, 0.746)],
         unsure=[at_weights(0.0, wide(0.87, 0.85), 0.754), at_weights(0.0, 0.854, wide(0.77, 0.75))],
-        depends=(at_weights(0.0, 0.854, 0.746), {"α = 0.5"}),
+        depends=(at_weights(0.0, 0.854, 0.746), {"α = 0.5"}, {"α = 1"}),
     ),
     better_server("could be improved by post-training", "fixed"),
     better_server("… more than training on without noise does", "longer"),
@@ -291,7 +292,7 @@ TABLE_1 = [
         holds=[noise_in_training(0.405, 0.205)],
         fails=[noise_in_training(0.395, 0.195)],
         unsure=[noise_in_training(wide(0.5, 0.4), 0.205), noise_in_training(0.405, wide(0.3, 0.2))],
-        depends=(noise_in_training(0.405, 0.195), {"α = 0.1"}),
+        depends=(noise_in_training(0.405, 0.195), {"α = 0.1"}, {"α = 0.5"}),
     ),
     costs_little("NoPeekNN do[es] not significantly impact", NOPEEK),
     costs_little("Noise in training does not cost much accuracy", NOISY),
