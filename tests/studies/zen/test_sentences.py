@@ -272,8 +272,8 @@ BOTH_SIZES = ("pneumoniamnist", case_study.LARGE)
 def similar(data, rest, usual, odd=None, ssim=0.0):
     """The structural similarity of three adversaries, alike but for one; a guess and those under DP have `rest`."""
     adversaries = case_study.ADVERSARIES[1:]
-    found = [({**ALONE, "adversary": who}, ssim if who == odd else usual) for who in adversaries]
-    return radiographs(data, "ssim", rest, *found)
+    every = [({**ALONE, "adversary": who}, ssim if who == odd else usual) for who in adversaries]
+    return radiographs(data, "ssim", rest, *every)
 
 
 def crowd(data, rest, psnr):
