@@ -89,7 +89,8 @@ def interval(hits: float, trials: int) -> tuple[float, float]:
 def hindered(bad: tuple[float, int], good: tuple[float, int]) -> Outcome:
     """Whether successes (hits, trials) are fewer in one setting than in another, by Newcombe's interval.
 
-    False where they are fewer by less than a quarter of the trials for sure. None where one was not tried.
+    False where they are fewer by less than a quarter of the trials for sure, and there is as much to lose. None where
+    one was not tried.
     """
     if not bad[1] or not good[1]:
         return None
@@ -97,7 +98,9 @@ def hindered(bad: tuple[float, int], good: tuple[float, int]) -> Outcome:
     rates = bad[0] / bad[1], good[0] / good[1]
     least = rates[1] - rates[0] - math.hypot(rates[1] - floor, high - rates[0])
     most = rates[1] - rates[0] + math.hypot(ceiling - rates[1], rates[0] - low)
-    return True if least > 0 else False if most < QUARTER else UNDECIDED
+    if least > 0:
+        return True
+    return False if most < 0 or (most < QUARTER <= floor) else UNDECIDED
 
 
 def stopped(bad: tuple[float, int], good: tuple[float, int]) -> Outcome:
@@ -120,6 +123,11 @@ def negated(found: Outcome) -> Outcome:
 def both(*found: Outcome) -> Outcome:
     """Whether all of several hold: one that does not is enough to say no, then one that is missing or undecided."""
     return next((each for each in (False, None, UNDECIDED) if each in found), True)
+
+
+def either(*found: Outcome) -> Outcome:
+    """Whether one of several holds: one that does is enough to say yes, then one that is missing or undecided."""
+    return next((each for each in (True, None, UNDECIDED) if each in found), False)
 
 
 def settings(found: Found) -> dict[str, Outcome]:

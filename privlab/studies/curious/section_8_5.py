@@ -114,14 +114,20 @@ def _exact(table: Table) -> Found:
 
 def _lossy(table: Table) -> Found:
     found = {}
-    for model, name in (("fc", "the dense network"), ("lenet", "LeNet")):
-        lowest = min(table.values("lowest_mse", attack="optimisation", model=model), default=1.0)
-        found[name] = _all(lowest > EXACT**2, _victims(table, attack="optimisation", model=model))
+    for model, iterations, name in (
+        ("fc", 300, "the dense network"),
+        ("lenet", 300, "LeNet"),
+        ("lenet", 3000, "LeNet"),
+    ):
+        cell = {"attack": "optimisation", "model": model, "iterations": iterations, "restarts": 1}
+        lowest = min(table.values("lowest_mse", **cell), default=1.0)
+        found[f"{name}, {iterations} iterations"] = _all(lowest > EXACT**2, _victims(table, **cell))
     return found
 
 
 def _slow(table: Table) -> Found:
-    quick, slow = (table.values("seconds", attack=way, model="fc") for way in ("one_step", "optimisation"))
+    cells_ = ({"attack": "one_step"}, {"attack": "optimisation", "iterations": 300, "restarts": 1})
+    quick, slow = (table.values("seconds", model="fc", **cell) for cell in cells_)
     return ratio(slow, quick, 1000)
 
 
@@ -142,13 +148,13 @@ STUDY = study(
             "our attack allows us to extract data points perfectly, i.e. with l2 error of zero",
             "section 8.5",
             _exact,
-            "every victim of a mini-batch of one, within 1e-4",
+            "mini-batches of one, the mean over four victims within 1e-4",
         ),
         Claim(
             "reconstruction is not a lossless process and full data recovery is almost never possible",
             "section 8.5",
             _lossy,
-            "300 and 3000 iterations, no restarts: no victim recovered to an error of 1e-8",
+            "no restarts: no victim recovered to a mean squared error of 1e-8",
         ),
         Claim(
             "Optimisation takes a thousand times as long as one step, or more",

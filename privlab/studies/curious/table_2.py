@@ -4,7 +4,7 @@ import torch
 
 from privlab import runtime
 from privlab.sharing import federated
-from privlab.studies.bench.sentence import Found, both, told
+from privlab.studies.bench.sentence import UNDECIDED, Found, both, interval, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Table
 from privlab.studies.curious._extraction import METRICS, batches, measure, network
 from privlab.studies.curious._paper import IMAGES, printed, study
@@ -32,8 +32,14 @@ def _spread_helps(table: Table) -> Found:
     return told(table.gains("recall", {"init": "gaussian:0.01"}, {"init": "gaussian:2"}))
 
 
-def _never_nothing(table: Table) -> Found:
-    return both(*(told(table.values("recall", init=init)) for init in INITIALISATIONS))
+def _often(table: Table) -> Found:
+    """Whether something is read in more than half of the draws, by the interval of their share, under each of them."""
+    found = []
+    for init in INITIALISATIONS:
+        values = table.values("recall", init=init)
+        low, high = interval(sum(value > 0 for value in values), len(values)) if values else (0.0, 1.0)
+        found.append(None if not values else True if low > 0.5 else False if high < 0.5 else UNDECIDED)
+    return both(*found)
 
 
 STUDY = study(
@@ -58,8 +64,8 @@ STUDY = study(
             "Even if this attack is passive, and the central party has not modified any of the weights adversarially, "
             "training data extraction is often successful",
             "section 8.2",
-            _never_nothing,
-            "a recall above zero, by two standard errors, under each of the seven initialisations",
+            _often,
+            "some image of a hundred is read in most draws, by the interval of their share, under each initialisation",
         ),
     ),
 )

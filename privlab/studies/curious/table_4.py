@@ -126,10 +126,10 @@ def _over_training(table: Table, metric: str, by: float = 0.0) -> Found:
     """Whether a metric is larger after the last epoch than before the first; a seed is one network."""
     last = max(EPOCHS)
     found = {}
-    for how in dict.fromkeys(row["cell"]["optimiser"] for row in table.rows):
+    for how in dict.fromkeys(cell["optimiser"] for cell in cells(table.data or "mnist")):
         fixed = {"optimiser": how, "examples": EXAMPLES}
         found[OPTIMISER_NAMES[how]] = told(table.gains(metric, {**fixed, "epoch": 0}, {**fixed, "epoch": last}), by)
-    return found or None
+    return found
 
 
 OPTIMISER_NAMES = {"sgd": "with SGD", "adam": "with Adam"}

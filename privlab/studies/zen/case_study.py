@@ -13,7 +13,7 @@ from privlab.defences import clip_and_noise, dp_sgd
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 from privlab.studies._data import checksum, dataset
-from privlab.studies.bench.sentence import Found, Outcome, both, told
+from privlab.studies.bench.sentence import Found, Outcome, both, either, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table, Takes
 
 VICTIMS, DECOYS, WIDTH = 4, 200, 8
@@ -163,8 +163,7 @@ def _cell(table: Table, **settings: object) -> Cell:
 
 def _indistinguishable(table: Table) -> Found:
     """A structural similarity of 0.95 on average, for one of the adversaries."""
-    found = [told(table.values("ssim", **_cell(table, adversary=adversary)), 0.95) for adversary in ADVERSARIES[1:]]
-    return True if True in found else both(*found)
+    return either(*(told(table.values("ssim", **_cell(table, adversary=who)), 0.95) for who in ADVERSARIES[1:]))
 
 
 def _no_better(table: Table, *settings: Cell) -> Outcome:

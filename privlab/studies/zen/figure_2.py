@@ -7,7 +7,7 @@ STUDY = study(
     "figure-2",
     "Targets of low accuracy",
     "figure 2",
-    cells=lambda name: [plain_cell(name, prior=stranger(name))],
+    cells=lambda name: [plain_cell(name, prior=prior) for prior in (stranger(name), "same")],
     data={"fast": ("patches",), "real": (), "paper": ("pathmnist", "dermamnist")},
     knob="prior",
     claims=(

@@ -4,7 +4,18 @@ import pytest
 from scipy.stats import binomtest
 
 from privlab.studies.bench import sentence
-from privlab.studies.bench.sentence import UNDECIDED, about, alike, both, hindered, ratio, stopped, told, verdict
+from privlab.studies.bench.sentence import (
+    UNDECIDED,
+    about,
+    alike,
+    both,
+    either,
+    hindered,
+    ratio,
+    stopped,
+    told,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +74,8 @@ def test_around_nine_is_nine_give_or_take_fifteen_per_cent():
         ((14, 16), (16, 16), UNDECIDED),
         ((8, 8), (8, 8), UNDECIDED),  # eight victims cannot tell a quarter
         ((16, 16), (0, 16), False),
+        ((0, 24), (0, 24), UNDECIDED),  # where nothing succeeds there is nothing to lose
+        ((2, 24), (3, 24), UNDECIDED),
         ((0, 0), (16, 16), None),
         ((4, 16), (0, 0), None),
     ],
@@ -114,3 +127,10 @@ def test_of_several_parts_one_that_fails_says_no():
     assert both(True, UNDECIDED, None) is None
     assert both(True, UNDECIDED) == UNDECIDED
     assert both(True, True) is True
+
+
+def test_of_several_ways_one_that_works_says_yes():
+    assert either(False, UNDECIDED, None, True) is True
+    assert either(False, UNDECIDED, None) is None
+    assert either(False, UNDECIDED) == UNDECIDED
+    assert either(False, False) is False

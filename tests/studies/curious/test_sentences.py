@@ -157,9 +157,9 @@ FIGURE_4 = [
     Case(
         "curious/figure-4",
         "clipping alone does not yield privacy",
-        holds=[clipped(0.488, rest=0.0), clipped(0.512, rest=0.0)],
-        fails=[clipped(change, [batch]) for batch in FOUR for change in (0.482, 0.518)],
-        unsure=[clipped(wide(change, 0.5 - side), [FOUR[1]]) for change, side in ((0.488, 0.015), (0.512, -0.015))],
+        holds=[clipped(0.488, rest=0.0), clipped(0.55, rest=0.0)],
+        fails=[clipped(0.482, [batch]) for batch in FOUR],
+        unsure=[clipped(wide(0.488, 0.485), [FOUR[1]])],
     ),
     Case(
         "curious/figure-4",
@@ -185,8 +185,8 @@ FIGURE_4 = [
     Case(
         "curious/figure-4",
         "A noise of 1 leaves the server guessing",
-        holds=[guessing(5.0), guessing(5.0, ({"noise": 1.0, "clip": 1.0}, {"psnr": 9.1, "identified": 0.0}))],
-        fails=[*one_sees({"psnr": 11.1}), *one_sees({"psnr": 8.9}), *one_sees({"identified": 0.155})],
+        holds=[guessing(5.0), guessing(5.0, ({"noise": 1.0, "clip": 1.0}, {"psnr": 5.0, "identified": 0.0}))],
+        fails=[*one_sees({"psnr": 11.1}), *one_sees({"identified": 0.155})],
         unsure=[*one_sees({"psnr": wide(10.7, 11)}), *one_sees({"identified": wide(0.13, 0.15)})],
     ),
 ]
@@ -268,9 +268,13 @@ SECTION_8_5 = [
         "curious/section-8.5",
         "reconstruction is not a lossless process",
         holds=[lossy()],
-        fails=[lossy((DENSE, 9e-9), (LENET, 9e-9)), lossy((DENSE, 9e-9), (LENET_LONG, 9e-9))],
+        fails=[lossy((DENSE, 9e-9), (LENET, 9e-9), (LENET_LONG, 9e-9))],
         unsure=[lossy(draws=1)],
-        depends=(lossy((LENET_LONG, 9e-9)), {"the dense network"}, {"LeNet"}),
+        depends=(
+            lossy((LENET_LONG, 9e-9)),
+            {"the dense network, 300 iterations", "LeNet, 300 iterations"},
+            {"LeNet, 3000 iterations"},
+        ),
         too_few=0,
     ),
     Case(
@@ -289,8 +293,9 @@ def spreads(rest, low, high):
 
 
 def passive(*changes):
+    """Eight draws that all read something, but for the changes."""
     found = (({"init": init}, {"recall": recall}) for init, recall in changes)
-    return made("curious/table-2", "mnist", {"recall": 0.005}, *found)
+    return made("curious/table-2", "mnist", {"recall": 0.005}, *found, draws=8)
 
 
 TABLE_2 = [
@@ -305,8 +310,8 @@ TABLE_2 = [
         "curious/table-2",
         "Even if this attack is passive",
         holds=[passive()],
-        fails=[],  # of numbers that are none of them below zero the mean is not either
-        unsure=[passive((init, (0.0, 0.0, 0.01))) for init in table_2.INITIALISATIONS],
+        fails=[passive((init, (0.0,) * 7 + (0.01,))) for init in table_2.INITIALISATIONS],
+        unsure=[passive((init, (0.0, 0.01) * 4)) for init in table_2.INITIALISATIONS],
     ),
 ]
 
@@ -402,8 +407,8 @@ def rival(data, said, other):
 
 
 def rising(*odd):
-    """The share of active neurons at each s: as good as level from each to the next, but for odd steps."""
-    every = [-0.0006] * (len(SCALES) - 1)
+    """The share of active neurons at each s: as good as level from each to the next but the last, but for odd steps."""
+    every = [*([-0.0006] * (len(SCALES) - 2)), 0.12]
     for place, step in odd:
         every[place] = step
     cells = [{"s": s} for s in SCALES]
@@ -413,7 +418,7 @@ def rising(*odd):
 def jumps(place):
     """One step of the share of active neurons that shows neither."""
     cells = [{"s": s} for s in SCALES]
-    changes = ladder(cells, "active", [-0.0006] * (len(SCALES) - 1), 0.5)
+    changes = ladder(cells, "active", [*([-0.0006] * (len(SCALES) - 2)), 0.12], 0.5)
     (cell, numbers) = changes[place]
     return made(
         "curious/table-5", "mnist", {}, *changes, (cell, {"active": wide(numbers["active"] + 0.05, numbers["active"])})
@@ -448,7 +453,7 @@ TABLE_5 = [
         "curious/table-5",
         "More neurons are active the larger s is",
         holds=[rising(), rising(*enumerate([0.02] * 12))],
-        fails=[rising((place, -0.0014)) for place in range(len(SCALES) - 1)],
+        fails=[*(rising((place, -0.0014)) for place in range(len(SCALES) - 2)), rising((len(SCALES) - 2, 0.09))],
         unsure=[jumps(place) for place in range(len(SCALES))],
     ),
     Case(
@@ -588,7 +593,6 @@ OTHERS = [
 
 CASES = [*DETECTION, FIGURE_10, *FIGURE_4, *SECTION_10_2, *SECTION_8_5, *TABLE_2, *TABLE_3, *TABLE_4]
 CASES += [*TABLE_5, *TABLE_6, *OTHERS]
-NEVER_FAILS = {"Even if this attack is passive"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -598,8 +602,7 @@ def test_a_sentence_holds_fails_or_cannot_be_told(case):
 
 def test_every_sentence_is_tried_once_for_each_verdict():
     assert judged(CASES) == sorted(of("curious"))
-    untried = {case.text: case.untried() for case in CASES if case.untried()}
-    assert untried == {text: ["does not hold"] for text in NEVER_FAILS}
+    assert not {case.text: case.untried() for case in CASES if case.untried()}
 
 
 def test_sentences_are_short_and_say_once_in_which_settings_they_were_tested():
