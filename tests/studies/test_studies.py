@@ -153,7 +153,6 @@ def test_the_paper_profile_is_stored_whole_for_the_papers_data(study):
         assert wanted <= stored, f"{study.id} on {name}: {len(wanted - stored)} rows are missing"
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
 @pytest.mark.parametrize("study", studies.STUDIES)
 def test_numbers_are_printed_with_the_digits_of_their_table(study):
     steps = {(item.metric, item.step) for item in studies.get(study).reported}
