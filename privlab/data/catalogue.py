@@ -167,7 +167,7 @@ _ENTRIES = [
         "MIT",
         "digits",
         _OMNIGLOT,
-        examples=5440,
+        examples=4840,
     ),
     Entry(
         "imdb",

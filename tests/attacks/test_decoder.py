@@ -3,7 +3,7 @@ import functools
 import pytest
 import torch
 
-from privlab import data, models
+from privlab import data, models, runtime
 from privlab.attacks import decoder
 from privlab.defences import averaged, laplace
 from privlab.metrics import reconstruction
@@ -155,3 +155,14 @@ def test_what_does_not_fit_is_refused(target):
         decoder.mirror(parts.owner, (3, 28, 28))
     with pytest.raises(ValueError, match="epochs=0"):
         decoder.train(network, sent, own.images, epochs=0)
+
+
+def test_fit_is_the_mirror_trained_on_the_adversarys_own_activations():
+    images = data.load("digits")[:70].images
+    segment = split.segments(models.lenet((1, 28, 28), 10, seed=0), "pool1").owner
+    fitted = decoder.fit(segment, images, epochs=1, steps=5, seed=3)
+    own = runtime.derive(3, "decoder")
+    blank = decoder.mirror(segment, (1, 28, 28), seed=own)
+    trained = decoder.train(blank, split.send(segment, images), images, epochs=3, seed=own)  # 5 steps of 32 of 70
+    for one, other in zip(fitted.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -133,16 +133,22 @@ class Outputs:
             text = re.sub(r"<[^>]*>", " ", text.replace("</tr>", "\n"))
         return [squeeze(line) for line in text.splitlines() if line.strip()]
 
-    def __call__(self, template, cell=""):
-        """The numbers at {} in the one line that has the template; * is anything. cell: a part of the cell's code."""
+    def each(self, template, cell=""):
+        """The numbers at {} in every line that has the template; * is anything. cell: a part of the cell's code."""
         wild = {"{}": r"([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)", "*": ".*?"}
         search = re.compile("".join(wild.get(part, re.escape(part)) for part in re.split(r"(\{\}|\*)", template)))
         lines = [line for source, printed in self.cells if cell in source for line in printed]
         found = [match.groups() for line in lines for match in search.finditer(line)]
+        if not found:
+            raise LookupError(f"{template!r} was not printed in\n" + "\n".join(lines))
+        return [[float(number.replace(",", "")) for number in numbers] for numbers in found]
+
+    def __call__(self, template, cell=""):
+        """The same of the one line that there must be: a number, or a list of several."""
+        found = self.each(template, cell)
         if len(found) != 1:
-            raise LookupError(f"{template!r} was printed {len(found)} times, once is needed, in\n" + "\n".join(lines))
-        numbers = [float(number.replace(",", "")) for number in found[0]]
-        return numbers[0] if len(numbers) == 1 else numbers
+            raise LookupError(f"{template!r} was printed {len(found)} times, once is needed")
+        return found[0][0] if len(found[0]) == 1 else found[0]
 
 
 def of(page, entries):
@@ -273,6 +279,8 @@ def test_numbers_are_found_in_what_cells_print():
     assert out("b = 1.0: accuracy {}% | {} dB") == [95, 12.1]
     assert out("b = 2.0*| {} dB") == 9e-5
     assert out("trap {}", cell="look") == 0.026
-    for template in ("accuracy {}%", "nowhere {}"):
-        with pytest.raises(LookupError, match="once is needed"):
-            out(template)
+    assert out.each("accuracy {}%") == [[95], [90]]
+    with pytest.raises(LookupError, match="2 times, once is needed"):
+        out("accuracy {}%")
+    with pytest.raises(LookupError, match="was not printed"):
+        out("nowhere {}")

@@ -301,3 +301,13 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch):
     monkeypatch.setenv("PRIVLAB_DATA", "")
     assert fetch.cache_folder().is_absolute()
     assert fetch.local_folder() is None
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "omniglot", "pneumoniamnist", "cifar10", "imdb"])
+def test_the_catalogue_knows_how_many_examples_there_are_as_published(real_data, name):
+    """CIFAR-10 and IMDB are here in part."""
+    here, published = len(real_data(name)), CATALOGUE[name].examples
+    if name in ("cifar10", "imdb"):
+        assert here < published
+    else:
+        assert here == published

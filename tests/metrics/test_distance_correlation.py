@@ -6,6 +6,7 @@ from privlab.metrics.distance_correlation import (
     distance_correlation,
     distance_correlation_squared,
     distance_correlation_unbiased,
+    floor_over_batches,
     over_batches,
     shuffled_floor,
 )
@@ -122,3 +123,11 @@ def test_pairs_must_match():
         distance_correlation(normal(3, 1), normal(4, 1))
     with pytest.raises(ValueError, match="4 or more pairs"):
         distance_correlation_unbiased(normal(3, 1), normal(3, 1))
+
+
+def test_the_floor_over_batches_is_the_mean_of_the_full_ones(seeded):
+    x, y = torch.rand(70, 5, generator=seeded), torch.rand(70, 3, generator=seeded)
+    full = [(x[:32], y[:32]), (x[32:64], y[32:64])]
+    floors = [shuffled_floor(a, b, draws=2).item() for a, b in full]
+    assert floor_over_batches(x, y, batch=32) == pytest.approx(sum(floors) / 2)
+    assert floor_over_batches(x, y, batch=32, most=1) == pytest.approx(floors[0])

@@ -11,9 +11,10 @@ import time
 import pytest
 import torch
 
-from privlab import studies
+from privlab import data, studies
 from privlab.studies.bench import registry, runner
 from privlab.studies.bench.store import Store
+from privlab.studies.bench.study import Takes
 
 from .test_compare import study
 
@@ -324,3 +325,25 @@ def test_the_cap_comes_after_the_check_of_what_was_asked(store):
     with pytest.raises(ValueError, match="workers=0"):
         studies.run(capped, workers=0, **options)
     assert len(studies.run(capped, workers=4, **options)) == 3  # in this process, which need not find it
+
+
+@pytest.mark.parametrize(
+    ("takes", "words"),
+    [
+        (Takes(least=10_000), "needs 10000 examples or more; 'digits' holds 1438"),
+        (Takes(channels=(3,)), "takes images of 3 channels, 8 pixels wide or more; those of 'digits' are 1x28x28"),
+        (Takes(side=64), "64 pixels wide"),
+        (Takes("text"), "reads text; 'digits' holds images"),
+    ],
+)
+def test_a_study_says_which_data_it_takes(takes, words):
+    made = study(takes=takes, load=data.load)
+    with pytest.raises(ValueError, match=words):
+        made.check("digits")
+    study(takes=Takes(), load=data.load).check("digits")
+
+
+def test_a_row_says_how_many_examples_its_data_set_holds(store):
+    made = study(load=data.load)
+    found = studies.run(made, seeds=1, device="cpu", store=Store(made, store.folder), progress=False)
+    assert {r["provenance"]["data_examples"] for r in found} == {1438}
