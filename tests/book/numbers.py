@@ -1389,10 +1389,10 @@ CELLS = [
     ),
     Held(
         WIRE,
-        "It loses nine decibels, and still names nearly every image",
+        "It loses nine decibels, and still names most of the images",
         lambda out: (
             Between(out("decoded: PSNR {} dB") - out("PSNR {} dB", "shadow, fixed"), 8.5, 9.5),
-            Between(out("image {}%", "shadow, fixed"), 90, 100),
+            Between(out("image {}%", "shadow, fixed"), 70, 95),
         ),
     ),
     Held(NOISE, "test it on {} images that nobody has", lambda out: out("data: {} images of digits") - 1000),
@@ -1413,9 +1413,9 @@ CELLS = [
     Held(
         NOISE,
         "the server names {} to {} % of them",
-        lambda out: (
-            percent(min(each[0] for each in out.each("steps, batches of * identified {}"))),
-            percent(max(each[0] for each in out.each("steps, batches of * identified {}"))),
+        lambda out: tuple(
+            About(percent(extreme(each[0] for each in out.each("steps, batches of * identified {}"))), 2)
+            for extreme in (min, max)
         ),
     ),
     Held(
@@ -1479,7 +1479,7 @@ CELLS = [
     Held(
         HIDE,
         "The class is still read, nine times of ten",
-        lambda out: tuple(Between(out(f"b = {b}, α = 0.5: * class {{}}%"), 85, 95) for b in ("0.5", "1.0")),
+        lambda out: tuple(Between(out(f"b = {b}, α = 0.5: * class {{}}%"), 88, 99) for b in ("0.5", "1.0")),
     ),
     Held(
         HIDE,

@@ -36,7 +36,7 @@ MEANING = {
     verdict.AGREES: "at the paper's scale",
     REDUCED: "ours is smaller than the paper's",
     verdict.ORDERING: "another value, or a stand-in's, in the printed order",
-    verdict.DIFFERS: "differs, at the paper's scale",
+    verdict.DIFFERS: "at the paper's scale",
     verdict.DEPENDS: "some draws agree and some do not",
     verdict.UNDECIDED: "more draws may tell",
     verdict.FITTED: "a setting was chosen by looking at the printed number",
@@ -65,7 +65,7 @@ def kind(said: str) -> str:
 def mark(said: str) -> str:
     """The mark of a verdict, drawn by the symbol that `legend` defines."""
     return (
-        f'<svg class="mark {slug(said)}" viewBox="0 0 12 12" aria-hidden="true"><use href="#mark-{slug(said)}"/></svg>'
+        f'<svg class="board-mark {slug(said)}" viewBox="0 0 12 12" aria-hidden="true"><use href="#mark-{slug(said)}"/></svg>'
     )
 
 
