@@ -28,6 +28,13 @@ SPELT = {
     verdict.NOT_AT_SCALE: "not at the paper's scale, no verdict",
     verdict.FITTED: "chosen by looking at the printed number",
 }
+RAISED = {  # what has to be said with a verdict, as a raised letter
+    "reduced": ("ʳ", "smaller than the paper's"),
+    "in another reading": ("ᵒ", "in another reading"),
+    "stand-in": ("ˢ", "a stand-in's data"),
+    "one draw": ("¹", "one draw"),
+    "two draws": ("²", "two draws"),
+}
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -71,6 +78,7 @@ def styled(rows: Rows, source: str, data: str, metrics: Sequence[str], settings:
     chosen = [row for row in rows if fits <= row["cell"].items() and (not metrics or row["metric"] in metrics)]
     counts = sorted({row["n"] for row in chosen if row["n"]})
     words = {_word(row["verdict"]) for row in chosen if row["verdict"]}
+    raised = {said for row in chosen if row["verdict"] for said in _qualifiers(row["verdict"])}
     table = frame(rows, data, metrics, settings)
     table = table.map(lambda value: sign(value) if isinstance(value, str) and _word(value) in SIGNS else value)
     table = table.map(lambda value: re.sub(r" \(n=\d+\)", "", value) if isinstance(value, str) else value)
@@ -80,15 +88,18 @@ def styled(rows: Rows, source: str, data: str, metrics: Sequence[str], settings:
         f", n = {' or '.join(map(str, counts))} seed{'' if counts == [1] else 's'}" if counts else ""
     )
     signs = [f"{SIGNS[word]} {SPELT.get(word, word)}" for word in SIGNS if word in words and SIGNS[word]]
+    signs += [f"{letter} {meaning}" for said, (letter, meaning) in RAISED.items() if said in raised]
     legend = f" {', '.join(signs)}." if signs else ""
     return table.style.hide(axis="index").format(precision=3).set_caption(f"{caption}.{legend}")
 
 
 def sign(said: str) -> str:
-    """A verdict with its qualifiers as a sign: `✓ reduced`."""
-    word = _word(said)
-    rest = said[len(word) :].strip(" ()")
-    return f"{SIGNS[word]} {rest}".strip()
+    """A verdict with its qualifiers as a sign: `✓ʳ` agrees, reduced."""
+    return SIGNS[_word(said)] + "".join(RAISED[each][0] for each in _qualifiers(said))
+
+
+def _qualifiers(said: str) -> list[str]:
+    return [each for each in said[len(_word(said)) :].strip(" ()").split(", ") if each]
 
 
 def _word(said: str) -> str:

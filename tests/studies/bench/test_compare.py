@@ -196,7 +196,8 @@ def test_tables_for_reading_say_what_was_reported_and_measured():
     page = compared.show("mnist").to_html()
     assert "n = 2 seeds" in page
     assert "✓ agrees" in page
-    assert "✓ two draws" in page
+    assert "✓²" in page
+    assert "² two draws" in page
     assert "✗" not in page  # a sign that does not occur is not explained
     curve = compared.curve("mnist", "recall", "s")
     assert curve.s.tolist() == [1]
