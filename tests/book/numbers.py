@@ -93,6 +93,12 @@ def _quotient(pair: list[float]) -> float:
     return part / whole
 
 
+def _gain(pair: list[float]) -> float:
+    """The second of two numbers less the first."""
+    before, after = pair
+    return after - before
+
+
 def _lead(found: Iterable[float]) -> float:
     """How many times the largest is as large as the next."""
     *_, second, largest = sorted(found)
@@ -130,9 +136,9 @@ def split(part: str, data: str, metric: str = "psnr", **changed: Any) -> float:
 
 def gain(part: str, data: str, metric: str = "psnr", **changed: Any) -> list[float]:
     """How much more there is with a setting changed, in each draw."""
-    plain = by_draw(f"zen/{part}", data, metric, **(SPLIT | SIZE[data]))
-    other = by_draw(f"zen/{part}", data, metric, **(SPLIT | SIZE[data] | changed))
-    return [new - old for new, old in zip(other, plain, strict=True)]
+    plain = rows(f"zen/{part}").by_seed(data, metric, **(SPLIT | SIZE[data]))
+    other = rows(f"zen/{part}").by_seed(data, metric, **(SPLIT | SIZE[data] | changed))
+    return [other[seed] - plain[seed] for seed in plain if seed in other]
 
 
 def above_mean_image(part: str, data: str, **changed: Any) -> float:
@@ -1518,6 +1524,69 @@ CELLS = [
         HIDE,
         "at b = 0.5 still two of five are recognised",
         lambda out: Between(out("b = 0.5 knows * image {}%"), 35, 45),
+    ),
+    Held(
+        PHOTOGRAPH,
+        "Recall is {}. Does a client with one very private image in its batch have a {} % risk",
+        lambda out: (
+            out("R = {}", "guess = gradient_extraction"),
+            percent(out("R = {}", "guess = gradient_extraction")),
+        ),
+    ),
+    Held(
+        LEAK,
+        "At 90 % the gain is small. At 95 % there are fewer numbers than pixels, and to match them alone is *worse*",
+        lambda out: (
+            Between(_gain(out("90% pruned, * left: {} dB, knowing it {} dB")), 0.5, 6),
+            Between(out("95% pruned, {} left"), 0, 783),
+            Between(_gain(out("95% pruned, * left: {} dB, knowing it {} dB")), -20, -0.5),
+        ),
+    ),
+    Held(
+        INVERT,
+        "Where the best α lies depends on how much the gradient says: for one image at {}, for a batch of four at {}",
+        lambda out: tuple(
+            max(out.each(f"batch of {batch}, α = {{}}: {{}} dB"), key=lambda pair: pair[1])[0] for batch in (1, 4)
+        ),
+    ),
+    Held(
+        INVERT,
+        "Together they undo more than half of the damage",
+        lambda out: Between(
+            (out("α = 0.1, those that came: * mean {} dB") - out("α = 0.01, all numbers : * mean {} dB"))
+            / (out("of 8 inverted, mean {} dB", "def rate") - out("α = 0.01, all numbers : * mean {} dB")),
+            0.5,
+            0.9,
+        ),
+    ),
+    Held(
+        WIRE,
+        "Up to relu3 almost every image is recognised",
+        lambda out: Between(out("relu3 * image {}%", "curve[cut]"), 93, 100),
+    ),
+    Held(
+        WIRE,
+        "photographs of other things are enough to read nearly every class",
+        lambda out: Between(out("photographs * class {}%"), 93, 100),
+    ),
+    Held(
+        WIRE,
+        "PSNR lower than that of the mean image; yet every victim is recognised",
+        lambda out: (
+            Between(out("mean image: PSNR {} dB") - out("noise PSNR {} dB"), 0, 3),
+            Between(out("noise PSNR * image {}%"), 99, 100),
+        ),
+    ),
+    Held(WIRE, "nearly every one is still recognised", lambda out: Between(out("round 1: * image {}%"), 90, 100)),
+    Held(NOISE, "Of eight filters one is the server's", lambda out: Between(out("'transmitting': {},"), 0.125, 0.125)),
+    Held(HIDE, "bring back most images as well", lambda out: Between(out("b = 1.0 16 copies: * image {}%"), 55, 80)),
+    Held(
+        HIDE,
+        "The accuracy is the same within a point. With tanh",
+        lambda out: tuple(
+            Between(_range(each[0] for each in out.each(f"{kind} * accuracy {{}}%, noise")), 0, 1)
+            for kind in ("tanh", "relu")
+        ),
     ),
 ]
 

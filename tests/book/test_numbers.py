@@ -79,8 +79,15 @@ def read(said):
     return float(plain) * 10.0**power, 0.5 * 10.0 ** (power - len(plain.partition(".")[2]))
 
 
-def problem(text, held, found):
-    """What is wrong with a fragment of a page; empty if nothing is. found: what was measured."""
+# Of what a cell prints: on another processor a training ends a little elsewhere, and the stored outputs are not those.
+ELSEWHERE = 0.1
+
+
+def problem(text, held, found, slack=0.0):
+    """What is wrong with a fragment of a page; empty if nothing is. found: what was measured.
+
+    slack: the share of a measured value that it may be off by, on top of the rounding.
+    """
     matches = list(pattern(held.text).finditer(prose(text)))
     if len(matches) != 1:
         return f"{held.page}: “{held.text}” stands {len(matches)} times in the prose; once is needed"
@@ -91,12 +98,13 @@ def problem(text, held, found):
     wrong = []
     for value in found:
         if isinstance(value, Between):
-            if not value.low - 1e-9 <= value.value <= value.high + 1e-9:
+            beside = slack * abs(value.value) + 1e-9
+            if not value.low - beside <= value.value <= value.high + beside:
                 wrong.append(f"in words {value.low:g} to {value.high:g}, where {value.value:.4g} was measured")
             continue
         number, within = read(said[0])
         measured, within = (value.value, value.within) if isinstance(value, About) else (value, within)
-        if not abs(measured - number) <= within * (1 + 1e-6):
+        if not abs(measured - number) <= within * (1 + 1e-6) + slack * abs(measured):
             wrong.append(f"{said[0]}, where {measured:.4g} was measured")
         said = said[1:]
     return f"{held.page}: “{fragment}” says " + ", and ".join(wrong) if wrong else ""
@@ -112,9 +120,18 @@ def unheld(text, entries, settings, exempt):
         for form in [*(pattern(fragment) for fragment in [*entries, *exempt]), *map(re.compile, settings)]:
             for match in form.finditer(whole):
                 rest = rest[: match.start()] + "_" * len(match[0]) + rest[match.end() :]
-        for match in re.finditer(f"{NUMBER}|{SHARES}", rest):
+        for match in re.finditer(f"{NUMBER}|{SHARES}", rest, re.I):
             found.append(whole[max(0, match.start() - 40) : match.end() + 40])
     return found
+
+
+def check(held, *outputs):
+    """What is wrong with an entry; empty if nothing is."""
+    try:
+        found = held.says(*outputs)
+    except (LookupError, ValueError) as error:
+        return f"{held.page}: “{held.text}”: nothing was measured: {error}"
+    return problem((BOOK / held.page).read_text(), held, found, ELSEWHERE if outputs else 0.0)
 
 
 class Outputs:
@@ -162,7 +179,7 @@ def printing(page):
 
 @pytest.mark.parametrize("held", ROWS, ids=lambda held: f"{held.page.split('/')[1]}: {held.text[:40]}")
 def test_what_the_prose_says_of_stored_rows_is_what_they_say(held):
-    if wrong := problem((BOOK / held.page).read_text(), held, held.says()):
+    if wrong := check(held):
         pytest.fail(wrong, pytrace=False)
 
 
@@ -171,7 +188,7 @@ def test_what_the_prose_says_of_a_cell_is_what_it_prints(page, monkeypatch):
     for variable in ("PRIVLAB_DATA", "PRIVLAB_RESULTS", "PRIVLAB_CACHE"):
         monkeypatch.delenv(variable, raising=False)  # as where every chapter is executed, whose cache this reads
     printed = Outputs(build.execute(page))
-    problems = [problem((BOOK / held.page).read_text(), held, held.says(printed)) for held in printing(page)]
+    problems = [check(held, printed) for held in printing(page)]
     if wrong := "\n".join(filter(None, problems)):
         pytest.fail(wrong, pytrace=False)
 
@@ -211,7 +228,7 @@ studies.compare("a/b")
 ```
 
 The paper prints 22 dB for a batch of
-100; ours is 21.3, a third less.
+100; ours is 21.3, a third less. Half of the images are named.
 """
 
 
@@ -248,6 +265,14 @@ def test_a_number_that_drifted_and_a_fragment_that_is_not_there_once_fail(text, 
     assert words in problem(PAGE, Held("a.md", text, lambda: found), found)
 
 
+def test_an_entry_of_which_nothing_was_measured_fails_and_is_named():
+    page = CELLS[0].page
+    for says in (lambda out: out("nowhere {}"), lambda out: [].index(0)):
+        assert f"{page}: “a {{}}”: nothing was measured" in check(
+            Held(page, "a {}", says), Outputs(nbformat.v4.new_notebook())
+        )
+
+
 @pytest.mark.parametrize(
     ("said", "number", "half"),
     [("0.43", 0.43, 0.005), ("12,500", 12500, 0.5), ("10^{-4}", 1e-4, 5e-5), ("2 \\cdot 10^{-13}", 2e-13, 5e-14),
@@ -262,10 +287,11 @@ def test_a_new_number_beside_stored_rows_needs_an_entry():
     def left(*entries):
         return unheld(PAGE, entries, [r"batch of \d+"], [])
 
-    assert len(left()) == 2  # the printed 22, and ours; what precedes the section is not of rows
-    (ours,) = left("The paper prints {} dB")
+    assert len(left()) == 3  # the printed 22, ours and the half; what precedes the section is not of rows
+    ours, half = left("The paper prints {} dB")
     assert "ours is 21.3" in ours
-    assert not left("The paper prints {} dB", "ours is {}")
+    assert "Half of" in half
+    assert not left("The paper prints {} dB", "ours is {}", "Half of the images")
 
 
 def test_numbers_are_found_in_what_cells_print():

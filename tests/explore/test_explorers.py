@@ -473,8 +473,8 @@ def test_bad_leaks_are_refused(call, words):
         leaking.leak(*call)
 
 
-def _number(text):
-    return float(re.match(r"-?[\d.]+", text)[0])
+def _numbers(text):
+    return [float(found) for found in re.findall(r"-?\d+(?:\.\d+)?", text)]
 
 
 @pytest.mark.parametrize("name", explore.STORED)
@@ -490,14 +490,18 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
         assert stored["numbers"].keys() == fresh["numbers"].keys()
         if name == "leak":  # what an optimisation ends at depends on every rounding: found or not must be the same
             assert stored["numbers"]["labels read right"] == fresh["numbers"]["labels read right"]
-            ends = [_number(part["numbers"]["PSNR at the end"]) for part in (stored, fresh)]
+            ends = [_numbers(part["numbers"]["PSNR at the end"])[0] for part in (stored, fresh)]
             assert (ends[0] >= 30) == (ends[1] >= 30)
             continue
         limits = {"PSNR": 1.0, "class read off": 6, "accuracy": 4, "accuracy of the network": 4}
         limits["noise, relative to the activations"] = 0.15  # printed to a tenth: the last digit may be the next one
         for title, value in fresh["numbers"].items():
             limit = limits.get(title, 0.06)
-            assert _number(stored["numbers"][title]) == pytest.approx(_number(value), abs=limit), (setting, title)
+            found, expected = _numbers(stored["numbers"][title]), _numbers(value)
+            assert len(found) == len(expected)
+            # The first is of the same kind of images; a decoder with strange ones is less sure of itself.
+            for place, (one, other) in enumerate(zip(found, expected, strict=True)):
+                assert one == pytest.approx(other, abs=limit * (1 + bool(place))), (setting, title)
     page = made.html()
     assert all(frame["image"] in page for frame in made.stored.values())
 
@@ -570,10 +574,10 @@ def test_bad_cuts_are_refused(call, words):
 
 def test_an_adversary_who_knows_of_the_noise_sees_more_and_nopeek_lowers_the_correlation():
     unaware, aware = (explore.hide(1.0, 0.0, who).numbers for who in hiding.ADVERSARIES)
-    assert _number(aware["PSNR"]) > _number(unaware["PSNR"]) + 2
+    assert _numbers(aware["PSNR"])[0] > _numbers(unaware["PSNR"])[0] + 2
     assert aware["accuracy"] == unaware["accuracy"]
     plain, hidden = (explore.hide(0.0, a, "knows of the noise").numbers["distance correlation"] for a in (0.0, 1.0))
-    assert _number(hidden) < _number(plain) - 0.05
+    assert _numbers(hidden)[0] < _numbers(plain)[0] - 0.05
     with pytest.raises(ValueError, match="adversary='god'"):
         explore.hide(0.0, 0.0, "god")
 

@@ -64,7 +64,8 @@ def kind(said: str) -> str:
 
 def mark(said: str) -> str:
     """The mark of a verdict, drawn by the symbol that `legend` defines."""
-    return f'<svg class="board-mark {slug(said)}" viewBox="0 0 12 12" aria-hidden="true"><use href="#mark-{slug(said)}"/></svg>'
+    name = slug(said)
+    return f'<svg class="board-mark {name}" viewBox="0 0 12 12" aria-hidden="true"><use href="#mark-{name}"/></svg>'
 
 
 def legend(values: Sequence[Value]) -> str:
