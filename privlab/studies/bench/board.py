@@ -131,7 +131,9 @@ def sentences(found: Sequence[Mapping[str, Any]], *, ours: bool | None = None) -
     for each in sorted(chosen, key=lambda each: order[each["verdict"]]):
         quote = html.escape(each["claim"])
         where = [f"<b>{said}</b>: {html.escape('; '.join(names))}" for said, names in each["where"].items()]
-        where += [f"on the stand-in {html.escape(name)}: {said}" for name, said in each["stand_ins"].items()]
+        for said in dict.fromkeys(each["stand_ins"].values()):
+            names = [name for name, outcome in each["stand_ins"].items() if outcome == said]
+            where.append(f"on stand-ins, {said}: {html.escape('; '.join(names))}")
         lines = "".join(f"<li>{line}</li>" for line in where)
         parts.append(
             f'<div class="board-sentence {slug(each["verdict"])}"><p><b class="verdict">{each["verdict"]}</b> '
