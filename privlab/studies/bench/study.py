@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from privlab.data import CATALOGUE, Dataset, Text
+from privlab.data import Dataset, Text
 from privlab.studies.bench.printed import Reported
 from privlab.studies.bench.sentence import Found, Outcome
 
@@ -115,9 +115,7 @@ class Takes:
         """Raises ValueError, in words, for a data set that the study cannot take."""
         kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
         if kind != self.kind:
-            known = ", ".join(
-                entry.name for entry in CATALOGUE.values() if (entry.name in TEXTS) == (self.kind == "text")
-            )
+            known = ", ".join(TEXTS) if self.kind == "text" else "those that `privlab data list` shows, or your own"
             raise ValueError(f"{study_id} reads {self.kind}; {name!r} holds {kind}. Sets of {self.kind}: {known}")
         if len(found) < self.least:
             raise ValueError(f"{study_id} needs {self.least} examples or more; {name!r} holds {len(found)}")

@@ -222,7 +222,7 @@ def test_rows_of_one_data_set_can_have_a_version_of_their_own(tmp_path):
 
 def test_data_that_a_study_cannot_take_are_refused_before_any_work(tmp_path, capsys):
     for name, words in (
-        ("digits", "curious/table-3 reads text; .digits. holds images. Sets of text: manual, imdb"),
+        ("digits", "curious/table-3 reads text; .digits. holds images. Sets of text: imdb, manual"),
         ("nonsense", "neither a file nor a known data set"),
     ):
         with pytest.raises(ValueError, match=words):
