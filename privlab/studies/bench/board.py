@@ -40,7 +40,7 @@ MEANING = {
     verdict.DEPENDS: "some draws agree and some do not",
     verdict.UNDECIDED: "more draws may tell",
     verdict.FITTED: "a setting was chosen by looking at the printed number",
-    verdict.NOT_AT_SCALE: "differs, but ours is smaller than the paper's",
+    verdict.NOT_AT_SCALE: "does not agree, and ours is smaller than the paper's",
     verdict.STAND_IN: "only other data were measured",
     verdict.NOT_JUDGED: "seconds of another machine",
     verdict.NOT_RUN: "the data, or the time, are missing here",

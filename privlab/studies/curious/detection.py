@@ -218,7 +218,10 @@ def _undetected(table: Table, trap: str) -> Outcome:
 
 
 HALF, ALARMS = 0.5, 0.1
-TESTED = "in one round, over half of the traps caught at under a tenth of false alarms, by any of four detectors"
+TESTED = (
+    "in one round, over half of the traps caught by any of four detectors, with under a tenth of false alarms on "
+    "trained, pruned and sparse models, on average"
+)
 
 STUDY = study(
     "detection",
@@ -249,11 +252,11 @@ STUDY = study(
             "the sign test, tuned on initialisations, flags over half of the trained models",
         ),
         Claim(
-            "such detection mechanisms would have a high false positive rate, since […] zeros could also result from "
-            "compression of ML models through sparsity",
+            "The Kolmogorov-Smirnov test raises false alarms on compressed models",
             "section 10.1",
             _compression_looks_like_a_trap,
-            "the Kolmogorov-Smirnov test flags over half of pruned and of sparse models",
+            "over half of pruned and of sparse models flagged; some other detectors raise no false alarm",
+            ours=True,
         ),
     ),
     subject=received,

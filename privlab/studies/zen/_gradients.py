@@ -14,7 +14,9 @@ from privlab.defences import perturbation
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 from privlab.studies._data import checksum, dataset
+from privlab.studies.bench import sentence
 from privlab.studies.bench.printed import Printed, Reading, Reported, reported
+from privlab.studies.bench.sentence import Outcome
 from privlab.studies.bench.study import Cell, Metrics, Study, Table
 
 VICTIMS, FIRST, MORE = 8, 4, 12  # victims a seed; restarts at once, and more where those do not agree
@@ -235,6 +237,20 @@ def wide(cell: Cell) -> bool:
     if cell["model"] == "alexnet":
         return cell["width"] == 1.0 or (cell["data"] == "cifar10" and cell["activation"] != "sigmoid")
     return cell["conv"] > (64 if cell["activation"] == "relu" else 128)
+
+
+def hindered(bad: tuple[float, int], good: tuple[float, int]) -> Outcome:
+    """As `sentence.hindered`, but that one draw of a network, whose victims are not independent, never holds."""
+    return _of_several_draws(sentence.hindered(bad, good), bad, good)
+
+
+def stopped(bad: tuple[float, int], good: tuple[float, int]) -> Outcome:
+    """As `sentence.stopped`, with the same proviso."""
+    return _of_several_draws(sentence.stopped(bad, good), bad, good)
+
+
+def _of_several_draws(found: Outcome, *tried: tuple[float, int]) -> Outcome:
+    return sentence.UNDECIDED if found is True and min(trials for _, trials in tried) <= VICTIMS else found
 
 
 def tally(table: Table, **settings: object) -> tuple[float, int]:

@@ -16,14 +16,12 @@ from privlab.studies.bench.sentence import (
     Found,
     Outcome,
     both,
-    hindered,
     interval,
     negated,
-    stopped,
     told,
 )
 from privlab.studies.bench.study import Cell, Claim, Metrics, Table, Test
-from privlab.studies.zen._gradients import BASE, VICTIMS, attack, measure, network, study, tally
+from privlab.studies.zen._gradients import BASE, VICTIMS, attack, hindered, measure, network, stopped, study, tally
 
 # One network takes every adaptation: DLG's with tanh, which FedAvg can train, where sigmoid hardly learns.
 PLAIN: Cell = {
@@ -159,9 +157,12 @@ def _alike(table: Table) -> Found:
     return both(negated(less), negated(more))
 
 
+STATES = {"IID": "trained_iid", "non-IID": "trained_non_iid"}
+
+
 def _no_less(table: Table) -> Found:
     """As many victims found after training as before, to a quarter of them."""
-    return negated(hindered(changed(table, state="trained_iid"), changed(table)))
+    return {name: negated(hindered(changed(table, state=state), changed(table))) for name, state in STATES.items()}
 
 
 def _grey(table: Table) -> Found:
@@ -179,7 +180,7 @@ def _large_images(table: Table) -> Found:
 def _each_inverted(table: Table) -> Found:
     """Whether more than half of the victims of a trained network are found, by the interval of their share."""
     found: dict[str, Outcome] = {}
-    for name, state in (("IID", "trained_iid"), ("non-IID", "trained_non_iid")):
+    for name, state in STATES.items():
         hits, trials = changed(table, state=state)
         low, high = interval(hits, trials) if trials else (0.0, 1.0)
         found[name] = None if not trials else True if low > 0.5 else False if high < 0.5 else UNDECIDED
@@ -200,8 +201,8 @@ STUDY = study(
         Claim(
             "no reconstruction was possible for batch sizes larger than two",
             "section 5.1",
-            lambda table: {f"batches of {b}": stopped(changed(table, batch=b), changed(table)) for b in (4, 8)},
-            AT_ALL,
+            _stops(batch=4),
+            f"batches of four (for eight only four restarts were run, which shows nothing); {AT_ALL}",
             data=GREY,
         ),
         Claim(
@@ -229,8 +230,10 @@ STUDY = study(
         Claim(
             "untrained models normally resulted in faster and more frequent convergence",
             "section 5.1",
-            _less(state="trained_iid"),
-            f"fewer {THIRTY} in a network after three rounds, within the same 1000 (grey) or 2000 (colour) iterations",
+            lambda table: {
+                name: hindered(changed(table, state=state), changed(table)) for name, state in STATES.items()
+            },
+            f"of *more frequent*: fewer {THIRTY} after three rounds of three clients with 400 images, 2000 iterations",
             data=("cifar10",),
         ),
         Claim(
@@ -252,7 +255,7 @@ STUDY = study(
             "there was no strong difference between the two trained models",
             "section 5.1",
             _alike,
-            f"as many {THIRTY} in networks trained on IID and on non-IID clients, to a quarter of them",
+            f"our reading: as many {THIRTY} after training on IID and on non-IID clients, to a quarter of them",
             data=(*GREY, "cifar10"),
         ),
         Claim(
@@ -267,7 +270,7 @@ STUDY = study(
             "More clients stop the attack",
             "Table 10",
             _stops(clients=4),
-            f"the mean gradient of four clients; {AT_ALL}",
+            f"the mean gradient of four clients, which is all that secure aggregation would show; {AT_ALL}",
             ours=True,
             data=GREY,
         ),
@@ -276,14 +279,6 @@ STUDY = study(
             "section 5.1",
             _stops(protection="dp_client"),
             f"ε = 6; {AT_ALL}",
-            data=GREY,
-        ),
-        Claim(
-            "Secure aggregation stops the attack",
-            "Table 10",
-            _stops(protection="secure_aggregation"),
-            f"the sum of eight clients; {AT_ALL}",
-            ours=True,
             data=GREY,
         ),
     ),

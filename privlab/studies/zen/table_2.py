@@ -1,9 +1,9 @@
 """Table 2: deep leakage and the number of filters."""
 
 from privlab.studies.bench.printed import Reading
-from privlab.studies.bench.sentence import Found, hindered
+from privlab.studies.bench.sentence import Found
 from privlab.studies.bench.study import Cell, Claim, Table
-from privlab.studies.zen._gradients import AS_WRITTEN, BASE, COLOUR, OWN, printed, study, tally, wide
+from privlab.studies.zen._gradients import AS_WRITTEN, BASE, COLOUR, OWN, hindered, printed, study, tally, wide
 
 READINGS = {"as the paper writes its network": AS_WRITTEN, "DLG's own network": OWN}
 

@@ -1,9 +1,9 @@
 """Table 3: deep leakage and the width of the dense layer."""
 
 from privlab.studies.bench.printed import Reading
-from privlab.studies.bench.sentence import Found, hindered
+from privlab.studies.bench.sentence import Found
 from privlab.studies.bench.study import Cell, Claim, Table
-from privlab.studies.zen._gradients import AS_WRITTEN, BASE, COLOUR, printed, study, tally
+from privlab.studies.zen._gradients import AS_WRITTEN, BASE, COLOUR, hindered, printed, study, tally
 
 TANH: Cell = {**BASE, "activation": "tanh"}
 

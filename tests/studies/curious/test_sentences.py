@@ -75,7 +75,7 @@ DETECTION = [
     ),
     Case(
         "curious/detection",
-        "such detection mechanisms would have a high false positive rate",
+        "The Kolmogorov-Smirnov test raises false alarms",
         holds=[distribution_test(0.0, 0.51, 0.51, 0.51, 0.51)],
         fails=[distribution_test(1.0, 0.49, 0.51, 0.51, 0.49), distribution_test(1.0, 0.51, 0.49, 0.49, 0.51)],
         unsure=[distribution_test(0.0, 0.51, wide(0.55, 0.5), wide(0.55, 0.5), 0.51)],

@@ -108,7 +108,7 @@ FIGURE_2 = [
     destroyed("noise scales which destroy reconstruction capability", 0.5),
     Case(
         "splitnn/figure-2",
-        "reconstructions from NoPeekNN adopt a more generic version",
+        "NoPeek hides a part of the image",
         holds=[coherent(19.4, 0.545, 0.855)],
         fails=[coherent(19.4, 0.555, 0.855), coherent(20.6, 0.545, 0.855), coherent(19.4, 0.545, 0.845)],
         unsure=[
@@ -121,7 +121,7 @@ FIGURE_2 = [
     ),
     Case(
         "splitnn/figure-2",
-        "a combination of NoPeekNN and noise defence",
+        "This qualitative analysis suggests that a combination",
         holds=[joined(15.6, 15.6, rest=12.0)],
         fails=[joined(14.4, 15.6, rest=18.0), joined(15.6, 14.4, rest=18.0)],
         unsure=[
