@@ -28,8 +28,9 @@ def cells(name: str) -> list[Cell]:
 
 
 def _deeper(table: Table) -> Found:
-    """AlexNet as it is written, against DLG's own LeNet, which the attack finds."""
-    return stopped(tally(table, model="alexnet", **AS_WRITTEN, width=0.125), tally(table, **BASE))
+    """AlexNet against LeNet, both as they are written: with ReLU and max pooling, the latter of 64 filters."""
+    lenet = {**BASE, **AS_WRITTEN, "conv": 64}
+    return stopped(tally(table, model="alexnet", **AS_WRITTEN, width=0.125), tally(table, **lenet))
 
 
 def _our_alexnet(table: Table) -> Found:
@@ -78,7 +79,7 @@ STUDY = study(
             "at all",
             "section 5.1",
             _deeper,
-            "ReLU and max pooling, an eighth as wide, 50 of 300 iterations: no victim found, where DLG's LeNet's are",
+            "ReLU and max pooling, an eighth as wide, 50 of 300 iterations: no victim found, those of LeNet (64 filters) are",
             data=("mnist", "digits"),
         ),
         Claim(

@@ -147,9 +147,9 @@ DEEP = {"model": "alexnet", "batch": 1, "width": 0.125}
 
 
 def alexnets(literal, sigmoid, tanh, lenet, rest):
-    """AlexNet an eighth as wide, with ReLU and max pooling and with two other activations, beside DLG's LeNet."""
+    """AlexNet an eighth as wide, with ReLU and max pooling and with two other activations, beside two LeNets."""
     ways = ({**DEEP, **AS_WRITTEN}, literal), ({**DEEP, **OWN}, sigmoid), ({**DEEP, **OWN, "activation": "tanh"}, tanh)
-    return found("zen/table-1", "mnist", rest, *ways, (BASE, lenet))
+    return found("zen/table-1", "mnist", rest, *ways, (BASE, lenet), (AT_64[0], lenet))
 
 
 def activations(data, rest, relu, sigmoid, tanh, literal, own):
