@@ -79,7 +79,7 @@ STUDY = study(
             "at all",
             "section 5.1",
             _deeper,
-            "ReLU and max pooling, 50 of 300 iterations: an eighth as wide nobody is found, of LeNet (64 filters) all are",
+            "ReLU and max pooling, 50 of 300 iterations: an eighth as wide none is found, of LeNet (64 filters) all",
             data=("mnist", "digits"),
         ),
         Claim(
