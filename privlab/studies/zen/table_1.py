@@ -79,7 +79,8 @@ STUDY = study(
             "at all",
             "section 5.1",
             _deeper,
-            "ReLU and max pooling, 50 of 300 iterations: an eighth as wide none is found, of LeNet (64 filters) all",
+            "ReLU and max pooling, 50 of 300 iterations: an eighth as wide none is found, of LeNet (64 filters) all; "
+            "AlexNet whole, and in colour, was not run",
             data=("mnist", "digits"),
         ),
         Claim(
