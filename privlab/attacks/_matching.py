@@ -1,24 +1,26 @@
 """Gradients of many trials at once, and how far each lies from the one that a client sent.
 
-A *trial* is one restart of an attack on one victim. Trials share the network's weights and nothing else: `vmap`
-hands each its own gradient out of one batched pass, which is several times faster than one trial after the other.
+A *trial* is one restart of an attack on one victim. Trials share the network's weights and nothing else. Where it is
+proven to give the same, each takes its gradient out of one ordinary batch (`_layerwise`), else `vmap` hands it one of
+its own; one trial alone takes the plain way.
 """
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privlab import checks
-from privlab.attacks import _dense
-from privlab.sharing.federated import Gradient
+from privlab.attacks._distances import Flat, Objective, Part
+from privlab.attacks._layerwise import Layers, plain_norms
+from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
-Objective = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
-_MOST = 2**26  # numbers of gradient to hold at a time: 64 million, 256 MB
+_CLOSE = 1e-3  # of a weight's gradient: what float32 allows between two orders of adding up
+_MOST = 2**22  # numbers that are held at a time: 16 MB; more at once is slower, as every array is fetched anew
 
 
 @dataclass(frozen=True)
@@ -66,46 +68,13 @@ class Reconstruction:
         return self.labels[torch.arange(len(self.labels)), self.chosen]
 
 
-def squared(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
-    """The squared l2 distance of two gradients, over that of the sent one from zero. Source: DLG, eq. 4, scaled.
-
-    Scaling changes no minimum. It makes L-BFGS, whose first steps are in the units of its objective, see the same
-    problem whether the gradient is large or small.
-    """
-    distance = torch.stack([(found[name] - sent[name]).square().sum() for name in sent]).sum()
-    return distance / torch.stack([sent[name].square().sum() for name in sent]).sum()
-
-
-def clipped(objective: Objective, bound: float) -> Objective:
-    """The objective of an adversary who knows that clients clip to `bound`, and clips its own gradient likewise."""
-
-    def compare(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
-        length = torch.stack([value.square().sum() for value in found.values()]).sum().sqrt()
-        factor = (bound / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp_max(1)
-        return objective({name: value * factor for name, value in found.items()}, sent)
-
-    return compare
-
-
-def cosine(found: Mapping[str, Tensor], sent: Mapping[str, Tensor]) -> Tensor:
-    """One less the cosine between two gradients. Source: Geiping et al. 2020, eq. 4; the talk's equation."""
-    product = torch.stack([(found[name] * sent[name]).sum() for name in sent]).sum()
-    tiny = torch.finfo(product.dtype).tiny
-    norms = [torch.stack([part[name].square().sum() for name in sent]).sum().clamp_min(tiny) for part in (found, sent)]
-    return 1 - product / (norms[0].sqrt() * norms[1].sqrt())
-
-
-def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy for labels that are probabilities `(B, K)`."""
-    return -(labels * logits.log_softmax(1)).sum(1).mean()
-
-
 class Matcher:
     """Compares what trials would send with what victims sent.
 
     model: the shared network, which stays as it is. gradients: one of each victim, all of mini-batches of the same
-    size. local: how the clients trained, where they sent updates. Raises ValueError for gradients that do not fit the
-    model or one another, and for a model whose gradient depends on chance (dropout in train mode).
+    size. local: how the clients trained, where they sent updates. loss: what they minimise, the mean over a
+    mini-batch. Raises ValueError for gradients that do not fit the model or one another, and for a model whose
+    gradient depends on chance (dropout in train mode).
     """
 
     def __init__(
@@ -114,30 +83,38 @@ class Matcher:
         gradients: Sequence[Gradient],
         objective: Objective,
         local: LocalTraining | None = None,
+        loss: Loss = cross_entropy,
     ) -> None:
         self.examples = _common_size(gradients)
         _check_fit(model, gradients)
         self.sent = {name: torch.stack([g[name].detach() for g in gradients]) for name in gradients[0]}
-        self._model = _with_plain_norms(model).requires_grad_(False)
+        self._model = copy.deepcopy(model).requires_grad_(False)
+        plain_norms(self._model)
         self._weights = {name: value.detach() for name, value in self._model.named_parameters()}
-        self._chunk = max(1, _MOST // sum(value.numel() for value in self._weights.values()))
-        self._step = grad(self._loss)
-        self._local = local
-        self._compare = objective
-        self._batched = vmap(self._trial)
-        self._dense = objective is cosine and local is None and self.examples == 1 and _dense.is_dense(model)
+        self._local, self._loss, self._compare = local, loss, objective
+        self._step, self._batched = grad(self._value), vmap(self._gradient)
+        self._layers = None if local else Layers.of(model, self.sent)
+        self._proven = False
+        self._each = sum(value[0].numel() for value in self.sent.values())  # numbers that a trial holds
 
     @property
     def device(self) -> torch.device:
         """Where the gradients lie."""
         return next(iter(self.sent.values())).device
 
-    def _loss(self, weights: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        return soft_cross_entropy(functional_call(self._model, dict(weights), (images,)), labels)
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the gradients, and so of the images."""
+        return next(iter(self.sent.values())).dtype
 
-    def _trial(self, images: Tensor, labels: Tensor, sent: Mapping[str, Tensor]) -> Tensor:
+    def _value(self, weights: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no slope of the slope
+            return self._loss(functional_call(self._model, dict(weights), (images,)), labels)
+
+    def _gradient(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What one trial would send."""
         found = self._step(self._weights, images, labels) if self._local is None else self._path(images, labels)
-        return self._compare({name: found[name] for name in sent}, sent)
+        return {name: found[name] for name in self.sent}
 
     def _path(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The mean gradient along a client's local training, in the order of the images."""
@@ -150,18 +127,50 @@ class Matcher:
                 steps.append(step)
         return {name: torch.stack([step[name] for step in steps]).mean(0) for name in weights}
 
+    def _any(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What each trial would send, `(T, *weight)`, by the way that suits any network."""
+        if len(images) > 1:
+            return self._batched(images, labels)
+        return {name: value[None] for name, value in self._gradient(images[0], labels[0]).items()}
+
+    def _parts(self, images: Tensor, labels: Tensor, victim: Tensor) -> list[Part]:
+        of = victim[0] if bool((victim == victim[0]).all()) else victim
+        sent = {name: value[of] for name, value in self.sent.items()}
+        if self._layers is not None:
+            return self._layers.parts(self._loss, images, labels, sent)
+        found = self._any(images, labels)
+        theirs = [value.flatten(value.dim() - found[name].dim() + 1) for name, value in sent.items()]
+        return [Flat(torch.cat([value.flatten(1) for value in found.values()], 1), torch.cat(theirs, -1))]
+
     def __call__(self, images: Tensor, labels: Tensor, victim: Tensor) -> Tensor:
-        """The objective of each trial, `(T,)`: images `(T, B, C, H, W)`, labels `(T, B, K)`, victim `(T,)`."""
-        if self._dense:
-            values = images.new_zeros(len(images))
-            for v in victim.unique().tolist():
-                mine = (victim == v).nonzero().flatten()
-                sent = {name: value[v] for name, value in self.sent.items()}
-                model: nn.Sequential = self._model  # type: ignore[assignment]
-                values = values.index_put((mine,), _dense.cosine_distance(model, images[mine], labels[mine], sent))
-            return values
-        parts = zip(*(part.split(self._chunk) for part in (images, labels, victim)), strict=True)
-        return torch.cat([self._batched(x, y, {k: v[of] for k, v in self.sent.items()}) for x, y, of in parts])
+        """The objective of each trial, `(T,)`: images `(T, B, ...)`, labels `(T, B, ...)`, victim `(T,)`."""
+        if not self._proven:
+            self._prove(images, labels)
+        size = max(1, _MOST // self._each)
+        parts = zip(*(part.split(size) for part in (images, labels, victim)), strict=True)
+        return torch.cat([self._compare(self._parts(*each)).to(images.dtype) for each in parts])
+
+    def _prove(self, images: Tensor, labels: Tensor) -> None:
+        """Keep the short-cut if, of two trials at random, it gives what each alone gives by the general way."""
+        self._proven = True
+        if self._layers is None:
+            return
+        random = torch.Generator().manual_seed(0)
+        drawn = torch.rand(2, *images.shape[1:], generator=random).to(images)
+        targets = torch.stack([labels[0], labels[-1].roll(1, 0)]).detach()
+        alone = [self._gradient(x, y) for x, y in zip(drawn, targets, strict=True)]
+        try:
+            found = self._layers.gradients(self._loss, drawn, targets)
+        except (RuntimeError, ValueError):  # a layer used twice, or a network that mixes the images of a batch
+            self._layers = None
+            return
+        length = max(value.norm() for each in alone for value in each.values())
+        for name, value in found.items():
+            exact = torch.stack([each[name] for each in alone])
+            if not (value.flatten() - exact.flatten()).norm() <= _CLOSE * exact.norm() + _CLOSE**2 * length:
+                self._layers = None
+                return
+        self._each = self._layers.numbers
 
 
 def _common_size(gradients: Sequence[Gradient]) -> int:
@@ -184,6 +193,8 @@ def _check_fit(model: nn.Module, gradients: Sequence[Gradient]) -> None:
             if name not in weights or weights[name].shape != g[name].shape:
                 has = tuple(weights[name].shape) if name in weights else "no such weight"
                 raise ValueError(f"the gradient's {name!r} is {tuple(g[name].shape)}, in this model: {has}")
+            if weights[name].dtype != g[name].dtype:
+                raise ValueError(f"the gradient's {name!r} is {g[name].dtype}, in this model {weights[name].dtype}")
             if not g[name].isfinite().all():
                 raise ValueError(f"the gradient's {name!r} is not finite; nothing can be fitted to it")
     for name, layer in model.named_modules():
@@ -194,30 +205,6 @@ def _check_fit(model: nn.Module, gradients: Sequence[Gradient]) -> None:
             )
 
 
-def _with_plain_norms(model: nn.Module) -> nn.Module:
-    """A copy in which BatchNorm in train mode, and InstanceNorm, is written out, and updates no running averages.
-
-    In train mode those do not influence the gradient; writing to them is what `vmap` cannot do. And under `vmap`
-    torch's own batch_norm has a wrong slope of the slope (seen in 2.13), which the test against a plain loop shows.
-    """
-    model = copy.deepcopy(model)
-    for layer in model.modules():
-        if isinstance(layer, nn.modules.batchnorm._NormBase) and (layer.training or layer.running_mean is None):
-            layer.forward = partial(_normalise, layer)
-    return model
-
-
-def _normalise(layer: nn.modules.batchnorm._NormBase, inputs: Tensor) -> Tensor:
-    over_batch = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-    places = [*([0] if over_batch else []), *range(2, inputs.dim())]
-    centred = inputs - inputs.mean(places, keepdim=True)
-    outputs = centred / (centred.square().mean(places, keepdim=True) + layer.eps).sqrt()
-    if not layer.affine:
-        return outputs
-    weight, bias = (part.view(-1, *[1] * (inputs.dim() - 2)) for part in (layer.weight, layer.bias))
-    return outputs * weight + bias
-
-
 def with_slopes(function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
     """The value of each point's own problem `(T,)`, and its slope there, of the points' shape."""
     points = points.detach().requires_grad_()
@@ -225,21 +212,48 @@ def with_slopes(function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[T
     return values.detach(), torch.autograd.grad(values.sum(), points)[0]
 
 
-def known_labels(labels: Tensor, shape: tuple[int, int], classes: int) -> Tensor:
-    """Labels `(V, B)` as probabilities `(V, B, K)`; ValueError for another shape, or a class that is not there."""
+def known_labels(labels: Tensor, shape: tuple[int, int], classes: int, loss: Loss) -> Tensor:
+    """Labels as the loss takes them: class numbers `(V, B)` as probabilities `(V, B, K)`, floats as they are.
+
+    Raises ValueError for another shape, or a class that is not there.
+    """
+    wanted = f"{shape}: one row a victim, one label an image"
+    if labels.is_floating_point():
+        if tuple(labels.shape) not in (shape, (*shape, classes)):
+            raise ValueError(f"labels are {tuple(labels.shape)}; expected {wanted}, each a number or {classes} of them")
+        return labels
     if tuple(labels.shape) != shape:
-        raise ValueError(f"labels are {tuple(labels.shape)}; expected {shape}: one row a victim, one label an image")
+        raise ValueError(f"labels are {tuple(labels.shape)}; expected {wanted}")
     checks.labels("labels", labels.flatten(), labels.numel())
+    if loss is not cross_entropy:
+        return labels
     checks.whole("the largest label", int(labels.max()), 0, classes - 1)
     return nn.functional.one_hot(labels, classes).float()
 
 
-def number_of_classes(model: nn.Module, shape: Sequence[int], device: torch.device) -> int:
-    """How many logits the model has; ValueError for a `shape` that it does not take."""
+def as_labels(targets: Tensor, loss: Loss) -> Tensor:
+    """Class numbers out of what the loss takes: the likeliest class; of decisions, which are likelier than not."""
+    if not targets.is_floating_point():
+        return targets
+    if loss is cross_entropy:
+        return targets.argmax(-1)
+    decided = (targets > 0.5).long()
+    return decided.squeeze(-1) if decided.dim() > 2 and decided.shape[-1] == 1 else decided
+
+
+def number_of_classes(model: nn.Module, shape: Sequence[int], like: Tensor) -> int:
+    """How many logits the model has; ValueError for a `shape` that it does not take, or another kind of output."""
     for size in shape:
         checks.whole("shape", size)
     try:
         with torch.no_grad():
-            return copy.deepcopy(model).eval()(torch.zeros(1, *shape, device=device)).shape[1]
+            logits = copy.deepcopy(model).eval()(like.new_zeros(1, *shape))
     except RuntimeError as error:
-        raise ValueError(f"shape={tuple(shape)} does not fit the model ({error}); give that of one image") from error
+        raise ValueError(
+            f"shape={tuple(shape)} in {str(like.dtype).removeprefix('torch.')} does not fit the model ({error}); "
+            "give the shape of one image, and a model of the gradients' precision"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"the model gives {what} for one image; attacks need logits, (1, K)")
+    return logits.shape[1]

@@ -2,27 +2,32 @@
 
 Source: Zhu et al. 2019, "Deep leakage from gradients"; "Curious", section 3.2 and Algorithm 2; "Zen", section 3.2.1.
 With labels that are known, or read by `label_inference`, it is iDLG (Zhao et al. 2020).
+The objective is DLG's. Ours are the optimiser (L-BFGS that backtracks, `_lbfgs`), the coordinates in which it works
+and where it begins (`prior`), and that a new beginning is tried only where the last one failed.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from privlab import checks, runtime
+from privlab.attacks._distances import clipped, squared
 from privlab.attacks._lbfgs import minimise
 from privlab.attacks._matching import (
     Matcher,
     Reconstruction,
-    clipped,
+    as_labels,
     known_labels,
     number_of_classes,
-    squared,
     with_slopes,
 )
+from privlab.attacks._smooth import SPREADS, Coordinates
 from privlab.attacks.threat import ThreatModel
-from privlab.sharing.federated import Gradient
+from privlab.sharing.federated import Gradient, Loss, binary_cross_entropy, cross_entropy
 
 THREAT = ThreatModel(
     attack="Deep leakage from gradients",
@@ -35,6 +40,12 @@ THREAT = ThreatModel(
     source="Zen, section 3.2.1",
 )
 TOLERANCE = 1e-13  # of the relative squared distance: what float32 reaches is about the square of its 1e-7
+FOUND = 1e-5  # of the same: whoever is below needs no other beginning
+PRIORS = ("smooth", "none")
+_GUESSES: dict[Loss, Callable[[Tensor], Tensor]] = {
+    cross_entropy: lambda logits: logits.softmax(-1),
+    binary_cross_entropy: torch.sigmoid,
+}
 
 
 def reconstruct(
@@ -44,58 +55,129 @@ def reconstruct(
     shape: Sequence[int],
     labels: Tensor | None = None,
     restarts: int = 16,
-    iterations: int = 300,
+    iterations: int = 1000,
+    prior: str = "smooth",
+    every: bool = False,
     tolerance: float = TOLERANCE,
     clip: float | None = None,
+    loss: Loss = cross_entropy,
     seed: int = 0,
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Reconstruction:
-    """The mini-batch behind each of V victims' gradients, from `restarts` random beginnings each, all at once.
+    """The mini-batch behind each of V victims' gradients, from at most `restarts` beginnings each.
 
-    shape: of one image, as in (1, 28, 28). labels: `(V, B)` where they are known (iDLG); otherwise they are
-    optimised too, as logits. clip: the bound to which clients clip a gradient, if they do. The adversary then does the
-    same to its own, since the squared distance takes a shortened gradient for one of another image.
-    A trial begins at N(0, 1) and runs L-BFGS for `iterations`, or until the squared distance is `tolerance` of the
-    gradient's own. `watch(iteration, images (V, R, B, C, H, W), losses (V, R))` sees every iteration.
+    shape: of one image, as in (1, 28, 28). labels: `(V, B)` where they are known (iDLG), or what the clients' `loss`
+    takes; otherwise they are optimised too, as logits. clip: the bound to which clients clip a gradient, if they do.
+    The adversary then does the same to its own, since the squared distance takes a shortened gradient for one of
+    another image.
+
+    prior: `smooth`, the adversary expects images in [0, 1] with little of high frequencies, begins near grey and works
+    in coordinates where such images are round (`_smooth`); `none`, it begins at N(0, 1) and works on pixels, as DLG.
+    A trial runs L-BFGS for `iterations`, or until the squared distance is `tolerance` of the gradient's own. One, one,
+    two, four ... restarts are begun at a time, and only for victims of whom none has come below `FOUND`; with `every`
+    all of them, all at once, as who counts single successes needs. A trial that was not begun has an infinite loss.
+    `watch(iteration, images (V, R, B, C, H, W), losses (V, R))` sees every iteration.
 
     A trial draws from its own seed, and no trial's result depends on those beside it but for the rounding of float32
     (matrix products of another size add up in another order). Raises ValueError for a shape that does not fit the
-    model, labels that are not `(V, B)`, and gradients of different sizes.
+    model, labels that are not `(V, B)`, gradients of different sizes, and unknown labels under a loss of one's own.
     """
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     for name, value in (("restarts", restarts), ("iterations", iterations)):
         checks.whole(name, value)
+    checks.one_of("prior", prior, PRIORS)
     if clip is not None:
         checks.number("clip", clip, 0, open_low=True)
-    matcher = Matcher(model, gradients, squared if clip is None else clipped(squared, clip))
-    device, size = matcher.device, matcher.examples
-    classes = number_of_classes(model, shape, device)
-    trials, pixels = (len(gradients), restarts), size * math.prod(shape)
-    victim = torch.arange(len(gradients), device=device).repeat_interleave(restarts)
-    start = _starts(trials, pixels, 0 if labels is not None else size * classes, seed).to(device)
-    known = None if labels is None else known_labels(labels, (len(gradients), size), classes).to(device)
+    matcher = Matcher(model, gradients, squared if clip is None else clipped(clip), loss=loss)
+    problem = _problem(matcher, model, shape, labels, prior, loss)
+    victim = torch.arange(len(gradients), device=matcher.device).repeat_interleave(restarts)
+    points = problem.starts(len(gradients), restarts, seed)
+    values = points.new_full((len(points),), torch.inf)
+    done = torch.full_like(values, torch.nan)
+    form = len(gradients), restarts
 
-    def parts(points: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
-        images = points[:, :pixels].view(-1, size, *shape)
-        if known is not None:
-            return images, known[of]
-        return images, points[:, pixels:].view(-1, size, classes).softmax(2)
-
-    def function(points: Tensor, trial: Tensor) -> tuple[Tensor, Tensor]:
-        return with_slopes(lambda at: matcher(*parts(at, victim[trial]), victim[trial]), points)
-
-    def show(iteration: int, points: Tensor, values: Tensor) -> None:
+    def show(trials: Tensor, iteration: int, at: Tensor, found: Tensor) -> None:
         if watch:
-            watch(iteration, parts(points, victim)[0].view(*trials, size, *shape).clone(), values.view(trials).clone())
+            points[trials], values[trials] = at, found
+            watch(iteration, problem.images(points).view(*form, *problem.batch).clone(), values.view(form).clone())
 
-    found = minimise(function, start, iterations=iterations, tolerance=tolerance, watch=show if watch else None)
-    images, chosen = parts(found.points, victim)
-    labels = chosen.argmax(2).view(*trials, size)
-    images = images.view(*trials, size, *shape)
-    return Reconstruction(images, labels, found.values.view(trials), found.iterations.view(trials))
+    for first, last in _waves(restarts, every):
+        wanted = torch.arange(first, last, device=points.device) + restarts * torch.arange(form[0]).to(victim)[:, None]
+        trials = wanted[~(values.view(form).amin(1) < FOUND)].flatten()
+        if not len(trials):
+            break
+        found = minimise(
+            partial(problem.value, victim[trials]),
+            points[trials],
+            iterations=iterations,
+            tolerance=tolerance,
+            watch=partial(show, trials) if watch else None,
+        )
+        points[trials], values[trials], done[trials] = found.points, found.values, found.iterations
+    chosen = as_labels(problem.targets(points, victim), loss)
+    return Reconstruction(
+        problem.images(points).view(*form, *problem.batch),
+        chosen.view(*form, *chosen.shape[1:]),
+        values.view(form),
+        done.view(form),
+    )
 
 
-def _starts(trials: tuple[int, int], pixels: int, logits: int, seed: int) -> Tensor:
-    """Where each trial begins: N(0, 1), each from a seed of its own, whatever the number of trials."""
-    seeds = [runtime.derive(seed, "start", v, r) for v in range(trials[0]) for r in range(trials[1])]
-    return torch.stack([torch.randn(pixels + logits, generator=runtime.generator(each)) for each in seeds])
+def _waves(restarts: int, every: bool) -> list[tuple[int, int]]:
+    """Which restarts are begun together: the first, the second, two more, four more ..., or all."""
+    if every:
+        return [(0, restarts)]
+    ends = [min(restarts, 2**power) for power in range(restarts.bit_length() + 1)]
+    return [(first, last) for first, last in zip([0, *ends], ends, strict=False) if first < last]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is minimised: points `(T, n)` hold the coordinates of B images and, where unknown, their labels' logits."""
+
+    matcher: Matcher
+    batch: tuple[int, ...]
+    classes: int
+    known: Tensor | None
+    smooth: Coordinates | None
+    guess: Callable[[Tensor], Tensor]
+
+    def images(self, points: Tensor) -> Tensor:
+        flat = points[:, : math.prod(self.batch)].unflatten(1, self.batch)
+        return flat if self.smooth is None else self.smooth.images(flat)
+
+    def targets(self, points: Tensor, victim: Tensor) -> Tensor:
+        if self.known is not None:
+            return self.known[victim]
+        return self.guess(points[:, math.prod(self.batch) :].unflatten(1, (self.batch[0], self.classes)))
+
+    def value(self, victims: Tensor, points: Tensor, trial: Tensor) -> tuple[Tensor, Tensor]:
+        """The distance and its slope at the points of some trials, `victims` being those of all trials."""
+        victim = victims[trial]
+        return with_slopes(lambda at: self.matcher(self.images(at), self.targets(at, victim), victim), points)
+
+    def starts(self, victims: int, restarts: int, seed: int) -> Tensor:
+        """Where each trial begins, each from a seed of its own, whatever the number of trials."""
+        drawn, size = [], math.prod(self.batch) + (0 if self.known is not None else self.batch[0] * self.classes)
+        for v in range(victims):
+            for r in range(restarts):
+                random = runtime.generator(runtime.derive(seed, "start", v, r))
+                spread = 1.0 if self.smooth is None else SPREADS[r % len(SPREADS)]
+                drawn.append(spread * torch.randn(size, generator=random))
+        return torch.stack(drawn).to(self.matcher.device, self.matcher.dtype)
+
+
+def _problem(
+    matcher: Matcher, model: nn.Module, shape: Sequence[int], labels: Tensor | None, prior: str, loss: Loss
+) -> _Problem:
+    like = torch.empty(0, device=matcher.device, dtype=matcher.dtype)
+    classes = number_of_classes(model, shape, like)
+    known = None
+    if labels is not None:
+        known = known_labels(labels, (len(next(iter(matcher.sent.values()))), matcher.examples), classes, loss)
+        known = known.to(matcher.device)
+        known = known.to(matcher.dtype) if known.is_floating_point() else known
+    elif loss not in _GUESSES:
+        raise ValueError("unknown labels can be optimised under cross_entropy and binary_cross_entropy; give labels=")
+    smooth = Coordinates(shape, like) if prior == "smooth" else None
+    return _Problem(matcher, (matcher.examples, *shape), classes, known, smooth, _GUESSES.get(loss, torch.sigmoid))

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, runtime
+from privlab.attacks._distances import cosine
 from privlab.attacks._matching import (
     LocalTraining,
     Matcher,
     Reconstruction,
-    cosine,
+    as_labels,
     known_labels,
     number_of_classes,
     with_slopes,
 )
 from privlab.attacks.threat import ThreatModel
-from privlab.sharing.federated import Gradient
+from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
 THREAT = ThreatModel(
     attack="Inverting gradients",
@@ -62,6 +63,7 @@ def reconstruct(
     iterations: int = 1000,
     lr: float = 0.1,
     local: LocalTraining | None = None,
+    loss: Loss = cross_entropy,
     start: Tensor | None = None,
     decode: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
@@ -69,7 +71,8 @@ def reconstruct(
 ) -> Reconstruction:
     """The images behind each of V victims' gradients: cosine distance + alpha * total variation, by Adam on signs.
 
-    labels: `(V, B)`, known or inferred (`label_inference`). shape: of one image. alpha: one weight of the total
+    labels: `(V, B)`, known or inferred (`label_inference`), or what the clients' `loss` takes (`(V, B, K)` for soft
+    labels, or for one decision an output). shape: of one image. alpha: one weight of the total
     variation for all, or one a victim `(V,)`. local: how the clients trained, where `gradients` are updates
     (`federated.update_as_gradient`). Images stay within [0, 1] after every step, whose length `lr` falls to a tenth at
     3/8, 5/8 and 7/8 of the iterations.
@@ -89,9 +92,11 @@ def reconstruct(
     checks.number("lr", lr, 0, open_low=True)
     if decode is not None and start is None:
         raise ValueError("decode= needs start=, the code to begin with; give that of an average image, as zeros")
-    matcher = Matcher(model, gradients, cosine, local)
-    victims, size, device = len(gradients), matcher.examples, matcher.device
-    targets = known_labels(labels, (victims, size), number_of_classes(model, shape, device)).to(device)
+    matcher = Matcher(model, gradients, cosine, local, loss)
+    victims, size, device, dtype = len(gradients), matcher.examples, matcher.device, matcher.dtype
+    classes = number_of_classes(model, shape, torch.empty(0, device=device, dtype=dtype))
+    targets = known_labels(labels, (victims, size), classes, loss).to(device)
+    targets = targets.to(dtype) if targets.is_floating_point() else targets
     victim = torch.arange(victims, device=device).repeat_interleave(restarts)
     weight = _weights(alpha, victims, device)[victim]
 
@@ -107,11 +112,12 @@ def reconstruct(
             watch(iteration, images_of(points).detach().view(form).clone(), losses.view(form[:2]).clone())
 
     form = (victims, restarts, size, *shape)
-    points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device)
-    best, loss = _signed_adam(partial(with_slopes, objective), points, iterations, lr, box=decode is None, watch=show)
-    guessed = targets.argmax(2)[:, None].expand(-1, restarts, -1)
+    points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device, dtype)
+    best, lowest = _signed_adam(partial(with_slopes, objective), points, iterations, lr, box=decode is None, watch=show)
+    known = as_labels(targets, loss)
+    guessed = known[:, None].expand(-1, restarts, *known.shape[1:])
     never = torch.full((victims, restarts), torch.nan, device=device)
-    return Reconstruction(images_of(best).detach().clamp(0, 1).view(form), guessed, loss.view(form[:2]), never)
+    return Reconstruction(images_of(best).detach().clamp(0, 1).view(form), guessed, lowest.view(form[:2]), never)
 
 
 def _weights(alpha: float | Tensor, victims: int, device: torch.device) -> Tensor:

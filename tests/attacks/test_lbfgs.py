@@ -77,7 +77,7 @@ def test_it_takes_about_as_many_evaluations_as_scipy():
 def test_the_two_loops_are_the_dense_formula_of_bfgs():
     """Seven pairs in a memory of five: the first two are forgotten; one of no curvature counts for nothing."""
     random = torch.Generator().manual_seed(0)
-    n, live = 6, torch.arange(3)
+    n, live = 6, torch.ones(3, dtype=torch.bool)
     memory = _lbfgs._Memory(3, 5, n, torch.zeros(1, dtype=torch.float64))
     pairs = []
     for number in range(7):
@@ -88,7 +88,7 @@ def test_the_two_loops_are_the_dense_formula_of_bfgs():
         memory.add(s, y, live)
         pairs.append((s, y))
     gradient = torch.randn(3, n, generator=random, dtype=torch.float64)
-    found = memory.direction(gradient, live)
+    found = memory.direction(gradient)
     for trial in range(3):
         kept = [(s[trial], y[trial]) for s, y in pairs[-5:] if s[trial] @ y[trial] > 0]
         s, y = kept[-1]
@@ -97,18 +97,21 @@ def test_the_two_loops_are_the_dense_formula_of_bfgs():
             side = torch.eye(n, dtype=torch.float64) - torch.outer(s, y) / (s @ y)
             inverse = side @ inverse @ side.T + torch.outer(s, s) / (s @ y)
         torch.testing.assert_close(found[trial], -inverse @ gradient[trial])
-    memory.forget(torch.tensor([1]))
-    torch.testing.assert_close(memory.direction(gradient, live)[1], -gradient[1])
-    torch.testing.assert_close(memory.direction(gradient[[2, 0]], torch.tensor([2, 0])), found[[2, 0]])
+    memory.forget(torch.tensor([False, True, False]))
+    again = memory.direction(gradient)
+    torch.testing.assert_close(again[1], -gradient[1])
+    torch.testing.assert_close(again[[0, 2]], found[[0, 2]])
+    memory.keep(torch.tensor([True, False, True]))
+    torch.testing.assert_close(memory.direction(gradient[[0, 2]]), found[[0, 2]])
 
 
 def test_a_pair_of_hardly_any_curvature_is_left_out():
     memory = _lbfgs._Memory(2, 3, 2, torch.zeros(1, dtype=torch.float64))
     s = torch.tensor([[1.0, 0.0], [1e-9, 0.0]], dtype=torch.float64)
     y = torch.tensor([[1e-9, 1.0], [2e-9, 0.0]], dtype=torch.float64)  # nearly at right angles; small but parallel
-    memory.add(s, y, torch.arange(2))
+    memory.add(s, y, torch.ones(2, dtype=torch.bool))
     gradient = torch.ones(2, 2, dtype=torch.float64)
-    found = memory.direction(gradient, torch.arange(2))
+    found = memory.direction(gradient)
     assert torch.equal(found[0], -gradient[0])
     torch.testing.assert_close(found[1], torch.tensor([-0.5, -0.5], dtype=torch.float64))
 
@@ -211,18 +214,18 @@ def test_who_is_below_the_tolerance_is_asked_no_more():
     assert calls[-1] == [2]
 
 
-def test_a_trial_that_hardly_comes_down_in_fifty_iterations_is_given_up():
+def test_a_trial_that_hardly_comes_down_in_a_hundred_iterations_is_given_up():
     """A slope gives steps of its own length: the value falls by its square each time, from one."""
-    falls = torch.tensor([0.08, 0.12, 0.5], dtype=torch.float64) / 50  # in 50 iterations to 0.92, 0.88, 0.5
+    falls = torch.tensor([0.08, 0.12, 0.5], dtype=torch.float64) / 100  # in 100 iterations to 0.92, 0.88, 0.5
     slopes, calls = falls.sqrt()[:, None], []
 
     def function(x, trial):
         calls.append(trial.tolist())
         return 1 + (x * slopes[trial]).sum(1), slopes[trial].expand_as(x)
 
-    minimise(function, torch.zeros(3, 1, dtype=torch.float64), iterations=120, tolerance=-9.0)
+    minimise(function, torch.zeros(3, 1, dtype=torch.float64), iterations=170, tolerance=-9.0)
     asked = [sum(trial in call for call in calls[1:]) for trial in range(3)]
-    assert asked == [50, 120, 120]
+    assert asked == [100, 170, 170]
 
 
 def test_a_trial_that_no_step_helps_ends():
@@ -239,7 +242,7 @@ def test_a_trial_that_no_step_helps_ends():
 
 
 def test_what_a_trial_fell_long_ago_does_not_count():
-    """By a hundredth in each of the first fifty iterations, and hardly any more in the next fifty."""
+    """By a hundredth in each of the first fifty iterations, and hardly any more in the hundred after the first."""
     calls = []
 
     def function(x, trial):
@@ -249,8 +252,8 @@ def test_what_a_trial_fell_long_ago_does_not_count():
         return values, torch.where(steep, 0.1, 0.01).double()[:, None]
 
     found = minimise(function, torch.zeros(1, 1, dtype=torch.float64), iterations=300)
-    assert len(calls) == 101
-    assert 0.48 < found.values.item() < 0.5
+    assert len(calls) == 201
+    assert 0.47 < found.values.item() < 0.5
 
 
 def test_a_trial_that_is_stuck_forgets_and_tries_the_steepest_descent(monkeypatch):
@@ -258,7 +261,7 @@ def test_a_trial_that_is_stuck_forgets_and_tries_the_steepest_descent(monkeypatc
     forgotten, forget = [], _lbfgs._Memory.forget
 
     def listen(memory, trials):
-        forgotten.extend(trials.tolist())
+        forgotten.append(trials.any().item())
         forget(memory, trials)
 
     monkeypatch.setattr(_lbfgs._Memory, "forget", listen)
@@ -268,7 +271,7 @@ def test_a_trial_that_is_stuck_forgets_and_tries_the_steepest_descent(monkeypatc
 
     found = minimise(function, torch.tensor([[10.5]], dtype=torch.float64), iterations=40)
     assert found.values.item() < 0.6
-    assert 5 < len(forgotten) < 40
+    assert 5 < sum(forgotten) < 40
 
 
 def test_a_place_without_a_slope_is_stepped_around():

@@ -1,0 +1,224 @@
+"""Gradients of many trials out of one ordinary batch, layer by layer.
+
+What a layer's weights get is a product of what went into the layer and of the slope at what came out. Both come from
+one forward and one backward pass over all trials' images at once, and each trial then takes its own product: several
+times faster than handing each trial a pass of its own. Of a dense layer the product need not be formed at all.
+
+It is taken only where it is proven to give the same: for layers of the kinds below, used once each, with nothing
+attached to them; and two trials drawn at random must get from it what they get one by one (`Layers.of`).
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from privlab.attacks._distances import Flat, Outer, Part
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
+_FEW = 30_000  # up to so many numbers, unfolding one trial's maps costs less than torch's own kernel
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def plain_norms(model: nn.Module, trials: Callable[[], int] = lambda: 1) -> None:
+    """Write BatchNorm in train mode, and InstanceNorm, out: for each trial by itself, without running averages.
+
+    In train mode those do not influence the gradient; writing to them is what `vmap` cannot do. And under `vmap`
+    torch's own batch_norm has a wrong slope of the slope (seen in 2.13), which the test against a plain loop shows.
+    """
+    for layer in model.modules():
+        if isinstance(layer, _NormBase) and not _at_rest(layer):
+            layer.forward = partial(_affine, layer, trials)
+
+
+def _affine(layer: _NormBase, trials: Callable[[], int], inputs: Tensor) -> Tensor:
+    """What a layer of normalisation gives, by `normalised`."""
+    outputs = normalised(layer, inputs, trials())
+    if layer.weight is None:
+        return outputs
+    return torch.addcmul(_beside(layer.bias, inputs), outputs, _beside(layer.weight, inputs))
+
+
+def _at_rest(layer: nn.Module) -> bool:
+    """Whether a layer of normalisation uses its running averages."""
+    return isinstance(layer, _NormBase) and not layer.training and layer.running_mean is not None
+
+
+def _beside(channels: Tensor, images: Tensor) -> Tensor:
+    """A number for each channel, shaped to go with `(N, C, ...)`."""
+    return channels.view(-1, *[1] * (images.dim() - 2))
+
+
+def normalised(layer: _NormBase | nn.GroupNorm, inputs: Tensor, trials: int) -> Tensor:
+    """What a layer of normalisation multiplies by its weight: `(trials * B, C, ...)`, each trial by itself."""
+    if isinstance(layer, nn.GroupNorm):
+        return F.group_norm(inputs, layer.num_groups, eps=layer.eps)
+    each = inputs.unflatten(0, (trials, -1))
+    over_batch = isinstance(layer, _BatchNorm)
+    places = [*([1] if over_batch else []), *range(3, each.dim())]
+    centred = each - each.mean(places, keepdim=True)
+    return (centred / (centred.square().mean(places, keepdim=True) + layer.eps).sqrt()).flatten(0, 1)
+
+
+def _known(layer: nn.Module) -> bool:
+    """Whether the weights of this layer get a product that we can form."""
+    if any(getattr(layer, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")):
+        return False
+    if "forward" in vars(layer) or layer._backward_pre_hooks:
+        return False
+    if type(layer) is nn.Conv2d:
+        return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return type(layer) is nn.Linear or type(layer) in NORMS
+
+
+class Layers:
+    """A copy of a network whose layers note what goes in and what comes out.
+
+    images: `(T, B, ...)`; each of T trials has B images. wanted: what V victims sent, `(V, *weight)`, of
+    the weights that are compared.
+    """
+
+    def __init__(self, model: nn.Module, wanted: Mapping[str, Tensor]) -> None:
+        self.model, self.wanted = copy.deepcopy(model).requires_grad_(False), set(wanted)
+        self.axes = {name: value.dim() - 1 for name, value in wanted.items()}
+        self.layers: dict[str, nn.Module] = {}
+        for name, layer in self.model.named_modules():
+            mine = [f"{name}.{key}" for key, _ in layer.named_parameters(recurse=False)]
+            if any(key in wanted for key in mine) and _known(layer):
+                self.layers[name] = layer
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.trials = 1
+        self.numbers = 0  # that one trial holds, as last seen
+        plain_norms(self.model, lambda: self.trials)
+        for name, layer in self.layers.items():
+            layer.forward = partial(self._note, name, layer, layer.forward)
+
+    @classmethod
+    def of(cls, model: nn.Module, wanted: Mapping[str, Tensor]) -> Self | None:
+        """The layers of a network all of whose wanted weights are theirs alone; else None."""
+        names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+        once = len(names) == len(list(model.parameters()))
+        hooked = any(
+            vars(part).get(hooks) for part in model.modules() for hooks in ("_forward_hooks", "_forward_pre_hooks")
+        )
+        if not once or hooked or any(hasattr(part, "parametrizations") for part in model.modules()):
+            return None
+        layers = cls(model, wanted)
+        own = {f"{name}.{key}" for name, layer in layers.layers.items() for key, _ in layer.named_parameters()}
+        return layers if set(wanted) <= own else None
+
+    def _note(self, name: str, layer: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        if isinstance(layer, NORMS):
+            assert isinstance(layer.weight, Tensor)
+            assert isinstance(layer.bias, Tensor)
+            weight, bias = layer.weight, layer.bias
+            if _at_rest(layer):  # then it scales and shifts
+                weight = weight * (layer.running_var + layer.eps).rsqrt()
+                bias = bias - weight * layer.running_mean
+            else:
+                inputs = normalised(layer, inputs, self.trials)
+            outputs = torch.addcmul(_beside(bias, inputs), inputs, _beside(weight, inputs))
+        else:
+            outputs = forward(inputs)
+        self.seen.setdefault(name, []).append((inputs, outputs))
+        return outputs
+
+    def run(self, loss: Loss, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Each layer's inputs and the slopes at its outputs; ValueError where a layer was not used once."""
+        self.seen, self.trials = {}, len(images)
+        with torch.enable_grad():
+            if not images.requires_grad:
+                images = images.detach().requires_grad_()
+            outputs = self.model(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            alone = len(images) == 1
+            total = loss(outputs[0], labels[0]) if alone else torch.vmap(loss)(outputs, labels).sum()
+            seen, self.seen = self.seen, {}
+            if set(seen) != set(self.layers) or any(len(uses) > 1 for uses in seen.values()):
+                raise ValueError("a layer was not used once")
+            slopes = torch.autograd.grad(total, [seen[name][0][1] for name in self.layers], create_graph=True)
+        return {name: (seen[name][0][0], slope) for name, slope in zip(self.layers, slopes, strict=True)}
+
+    def gradients(self, loss: Loss, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What each trial would send, `(T, *weight)`."""
+        trials, held = len(images), 0
+        found: dict[str, Tensor] = {}
+        for name, (inputs, slope) in self.run(loss, images, labels).items():
+            layer = self.layers[name]
+            held += inputs.numel() + slope.numel()
+            each = {"weight": _weight_gradient(layer, inputs, slope, trials), "bias": _bias_gradient(slope, trials)}
+            found |= {
+                f"{name}.{key}": each[key] for key, _ in layer.named_parameters() if f"{name}.{key}" in self.wanted
+            }
+        self.numbers = held // trials
+        return found
+
+    def parts(self, loss: Loss, images: Tensor, labels: Tensor, sent: Mapping[str, Tensor]) -> list[Part]:
+        """The gradients of each trial beside what was sent: tensors of a weight's shape, or one a trial."""
+        trials, found, theirs = len(images), [], []
+        parts: list[Part] = []
+        for name, (inputs, slope) in self.run(loss, images, labels).items():
+            layer = self.layers[name]
+            weight, bias = f"{name}.weight", f"{name}.bias"
+            if weight in sent and _outer_is_less(layer, slope, trials):
+                delta, rows = (part.unflatten(0, (trials, -1)) for part in (slope, inputs))
+                parts.append(Outer(delta, rows, sent[weight]))
+            elif weight in sent:
+                found.append(_weight_gradient(layer, inputs, slope, trials).flatten(1))
+                theirs.append(sent[weight].flatten(-self.axes[weight]))
+            if bias in sent:
+                found.append(_bias_gradient(slope, trials))
+                theirs.append(sent[bias])
+        if found:
+            parts.append(Flat(torch.cat(found, 1), torch.cat(theirs, -1)))
+        return parts
+
+
+def _outer_is_less(layer: nn.Module, slope: Tensor, trials: int) -> bool:
+    """Whether a dense layer's inputs and slopes are fewer numbers than its weights."""
+    if not isinstance(layer, nn.Linear) or slope.dim() != 2:
+        return False
+    examples = len(slope) // trials
+    return layer.weight.numel() > 2 * examples * (layer.in_features + layer.out_features)
+
+
+def _bias_gradient(slope: Tensor, trials: int) -> Tensor:
+    """What the layer's bias gets in each trial, `(T, N)`: the slope, over a trial's images and their places."""
+    each = slope.flatten(2).sum(2) if slope.dim() > 2 else slope
+    return each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)
+
+
+def _weight_gradient(layer: nn.Module, inputs: Tensor, slope: Tensor, trials: int) -> Tensor:
+    """What the layer's weight gets in each trial, `(T, *weight)`."""
+    if isinstance(layer, NORMS):
+        along = _bias_gradient(inputs * slope, trials)
+        if not _at_rest(layer):
+            return along
+        return (along - layer.running_mean * _bias_gradient(slope, trials)) * (layer.running_var + layer.eps).rsqrt()
+    if isinstance(layer, nn.Linear):
+        rows = [part.reshape(trials, -1, part.shape[-1]) for part in (slope, inputs)]
+        return rows[0].mT @ rows[1]
+    assert isinstance(layer, nn.Conv2d)
+    assert not isinstance(layer.padding, str)
+    places, reach = slope[0, 0].numel(), math.prod(layer.kernel_size)
+    few = places <= 16 or (trials == 1 and places * reach * layer.in_channels < _FEW)
+    if not few and reach > 1:
+        return _grouped(layer, inputs, slope, trials)
+    columns = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+    each = slope.flatten(2) @ columns.mT
+    return each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)
+
+
+def _grouped(layer: nn.Conv2d, inputs: Tensor, slope: Tensor, trials: int) -> Tensor:
+    """The same by torch's own kernel: trials are groups of channels, and the images of a trial the batch."""
+    weight = layer.weight
+    if trials > 1:
+        weight = weight.new_empty(trials * len(weight), *weight.shape[1:])  # of which the shape alone is read
+        slope, inputs = (part.unflatten(0, (trials, -1)).transpose(0, 1).flatten(1, 2) for part in (slope, inputs))
+    how = layer.stride, layer.padding, layer.dilation, False, [0, 0], trials, [False, True, False]
+    return torch.ops.aten.convolution_backward(slope, inputs, weight, None, *how)[1].unflatten(0, (trials, -1))
