@@ -7,9 +7,14 @@ from torch import Tensor
 
 from privlab import checks, runtime
 
+# Below this, draws of a Gamma(alpha) can be smaller than the smallest double: torch's sampler then shares out evenly.
+_TINY = 0.01
+
 
 def _check(labels: Tensor, clients: int) -> None:
-    checks.labels("labels", labels, len(labels))
+    checks.labels("labels", labels, len(labels) if isinstance(labels, Tensor) else 0)
+    if not len(labels):
+        raise ValueError("labels is empty; there is nothing to share out")
     checks.whole("clients", clients, 1, len(labels))
 
 
@@ -36,7 +41,8 @@ def by_label(labels: Tensor, clients: int, seed: int = 0) -> list[Tensor]:
 def dirichlet(labels: Tensor, clients: int, alpha: float = 0.5, seed: int = 0) -> list[Tensor]:
     """Each class is shared out in proportions drawn from Dirichlet(alpha): small alpha, unequal clients.
 
-    A client may get nothing at all when alpha is small. Source: Hsu et al. 2019.
+    A client may get nothing at all when alpha is small; in the limit each class is on one client, and for large alpha
+    it is shared out evenly. Source: Hsu et al. 2019.
     """
     _check(labels, clients)
     checks.number("alpha", alpha, 0, open_low=True)
@@ -45,11 +51,22 @@ def dirichlet(labels: Tensor, clients: int, alpha: float = 0.5, seed: int = 0) -
     for value in labels.unique().tolist():
         members = (labels.cpu() == value).nonzero().flatten()
         members = members[torch.randperm(len(members), generator=random)]
-        shares = torch._sample_dirichlet(torch.full((clients,), float(alpha), dtype=torch.float64), random)
+        shares = _shares(clients, float(alpha), random)
         ends = (shares.cumsum(0)[:-1] * len(members)).round().long().tolist()
         for part, piece in zip(parts, members.tensor_split(ends), strict=True):
             part.append(piece)
     return [torch.cat(part) for part in parts]
+
+
+def _shares(clients: int, alpha: float, random: torch.Generator) -> Tensor:
+    """One draw of Dirichlet(alpha), float64 `(clients,)`, that neither underflows nor overflows."""
+    if alpha >= _TINY:
+        # Beyond 1e15 shares are equal to the last bit, and the sum of as many Gammas would overflow in the end.
+        return torch._sample_dirichlet(torch.full((clients,), min(alpha, 1e15), dtype=torch.float64), random)
+    # log Gamma(alpha) = log Gamma(alpha + 1) + log(U) / alpha, and shares are a softmax of logarithms.
+    uniform = 1 - torch.rand(clients, generator=random, dtype=torch.float64)
+    gamma = torch._standard_gamma(torch.full((clients,), alpha + 1, dtype=torch.float64), random)
+    return (gamma.log() + uniform.log() / max(alpha, 1e-300)).softmax(0)
 
 
 def disjoint(examples: Tensor, shares: Sequence[float], seed: int = 0) -> list[Tensor]:

@@ -67,6 +67,51 @@ def test_dirichlet_needs_a_positive_alpha():
         data.dirichlet(LABELS, 3, 0)
 
 
+@pytest.mark.parametrize("alpha", [5e-324, 1e-300, 1e-5])
+def test_a_tiny_alpha_puts_each_class_on_one_client(alpha):
+    parts = data.dirichlet(LABELS, 10, alpha, seed=0)
+    _partition(parts, len(LABELS))
+    held = torch.stack([LABELS[part].bincount(minlength=10) for part in parts])
+    assert torch.equal(held.max(0).values, torch.full((10,), 60))
+
+
+@pytest.mark.parametrize("alpha", [1e10, 1e300, 1.7e308])
+def test_a_huge_alpha_shares_each_class_out_evenly(alpha):
+    held = torch.stack([LABELS[part].bincount(minlength=10) for part in data.dirichlet(LABELS, 7, alpha, seed=0)])
+    assert held.max() - held.min() <= 1
+
+
+def test_the_two_ways_to_draw_small_shares_agree():
+    from privlab.data.splits import _TINY, _shares
+
+    random = torch.Generator().manual_seed(0)
+    by_logarithm, by_torch = (
+        torch.stack([_shares(3, alpha, random) for _ in range(3000)]) for alpha in (_TINY * 0.9999, _TINY)
+    )
+    assert torch.allclose(by_logarithm.mean(0), by_torch.mean(0), atol=0.03)
+    assert (by_logarithm.max(1).values > 0.99).double().mean() == pytest.approx(
+        (by_torch.max(1).values > 0.99).double().mean().item(), abs=0.02
+    )
+
+
+def test_ordinary_shares_are_those_of_torch():
+    parts = data.dirichlet(LABELS, 3, 1.0, seed=0)
+    assert [len(part) for part in parts] == [len(part) for part in data.dirichlet(LABELS, 3, 1.0, seed=0)]
+    random = torch.Generator().manual_seed(0)
+    torch.randperm(60, generator=random)
+    share = torch._sample_dirichlet(torch.ones(3, dtype=torch.float64), random)
+    assert (LABELS[parts[0]] == 0).sum() == (share[0] * 60).round()
+
+
+@pytest.mark.parametrize("split", [data.iid, data.by_label, data.dirichlet])
+def test_one_client_gets_everything_and_nobody_nothing_of_nothing(split):
+    assert sorted(split(LABELS, 1)[0].tolist()) == list(range(len(LABELS)))
+    with pytest.raises(ValueError, match="labels is empty"):
+        split(LABELS[:0], 1)
+    with pytest.raises(TypeError, match="labels is list"):
+        split([0, 1], 1)
+
+
 def test_words_are_counted_and_encoded():
     texts = [text.split_words(line) for line in ("The cat saw the dog.", "the DOG's<br />cat!", "")]
     assert texts[1] == ["the", "dog's", "cat"]
