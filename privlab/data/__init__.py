@@ -1,12 +1,14 @@
 """Data sets: embedded ones that need no network, real ones, and your own.
 
 `load(name, split=...)` looks in the folder named by PRIVLAB_DATA, then in the user's cache, then at
-the publisher's address.
+the publisher's address; `prefetch(name)` downloads ahead of that.
 """
 
 from privlab.data.catalogue import CATALOGUE, Entry
 from privlab.data.dataset import Dataset, Text, resized
-from privlab.data.loading import available, fingerprint, load, of_profile
+from privlab.data.fetch import available, prefetch
+from privlab.data.loading import fingerprint, load, of_profile
+from privlab.data.names import entry_of
 from privlab.data.splits import by_label, dirichlet, disjoint, iid
 
 __all__ = [
@@ -18,9 +20,11 @@ __all__ = [
     "by_label",
     "dirichlet",
     "disjoint",
+    "entry_of",
     "fingerprint",
     "iid",
     "load",
     "of_profile",
+    "prefetch",
     "resized",
 ]

@@ -22,6 +22,8 @@ class Entry:
     """One data set. `kind` says which reader opens it; `stands_for` names the real set an embedded one replaces.
 
     examples: how many its training split holds as published; 0 where that is not known.
+    sizes: the sides in pixels that it comes in; none for text, and for pictures of any size.
+    several: whether an image has several labels.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Entry:
     files: tuple[File, ...] = ()
     stands_for: str = ""
     examples: int = 0
+    sizes: tuple[int, ...] = ()
+    several: bool = False
 
     @property
     def embedded(self) -> bool:
@@ -118,6 +122,7 @@ _ENTRIES = [
         "BSD-3 (data: UCI, CC BY 4.0)",
         "",
         stands_for="mnist",
+        sizes=(28,),
     ),
     Entry(
         "patches",
@@ -127,6 +132,7 @@ _ENTRIES = [
         "CC BY 2.0 / CC0 / public domain (see their READMEs)",
         "",
         stands_for="cifar10",
+        sizes=(32, 64, 224),
     ),
     Entry(
         "manual",
@@ -137,8 +143,18 @@ _ENTRIES = [
         "",
         stands_for="imdb",
     ),
-    Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST, examples=60_000),
-    Entry("fashion-mnist", "Fashion-MNIST clothes", "idx", _CLOTHES, "MIT", "digits", _FASHION, examples=60_000),
+    Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST, examples=60_000, sizes=(28,)),
+    Entry(
+        "fashion-mnist",
+        "Fashion-MNIST clothes",
+        "idx",
+        _CLOTHES,
+        "MIT",
+        "digits",
+        _FASHION,
+        examples=60_000,
+        sizes=(28,),
+    ),
     Entry(
         "cifar10",
         "CIFAR-10 objects",
@@ -148,6 +164,7 @@ _ENTRIES = [
         "patches",
         (_CIFAR10,),
         examples=50_000,
+        sizes=(32,),
     ),
     Entry(
         "cifar100",
@@ -158,6 +175,7 @@ _ENTRIES = [
         "patches",
         (_CIFAR100,),
         examples=50_000,
+        sizes=(32,),
     ),
     Entry(
         "omniglot",
@@ -168,6 +186,7 @@ _ENTRIES = [
         "digits",
         _OMNIGLOT,
         examples=4840,
+        sizes=(105,),
     ),
     Entry(
         "imdb",
@@ -197,9 +216,13 @@ _ENTRIES += [
         "public domain (NIST)",
         "digits",
         (_EMNIST,),
+        sizes=(28,),
     )
     for group, count in _EMNIST_CLASSES.items()
 ]
+
+
+_MEDMNIST_SIZES = (28, 64, 128, 224)
 
 
 def _medmnist() -> list[Entry]:
@@ -209,7 +232,7 @@ def _medmnist() -> list[Entry]:
             continue
         stand_in = "digits" if info["n_channels"] == 1 else "patches"
         pixels = sum(info["n_samples"].values()) * info["n_channels"]
-        for size in (28, 64, 128, 224):
+        for size in _MEDMNIST_SIZES:
             ending = "" if size == 28 else f"_{size}"
             name = flag if size == 28 else f"{flag}-{size}"
             file = File(
@@ -228,6 +251,8 @@ def _medmnist() -> list[Entry]:
                     stand_in,
                     (file,),
                     examples=info["n_samples"]["train"],
+                    sizes=_MEDMNIST_SIZES if size == 28 else (size,),
+                    several=info["task"].startswith("multi-label"),
                 )
             )
     return entries

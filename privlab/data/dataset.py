@@ -106,6 +106,7 @@ def resized(images: Tensor, size: int, channels: int) -> Tensor:
     Raises ValueError for another number of channels, or a size below one.
     """
     checks.images("images", images)
+    checks.one_of("the channels of images", images.shape[1], (1, 3))
     checks.whole("size", size)
     checks.one_of("channels", channels, (1, 3))
     if channels == 1 and images.shape[1] == 3:

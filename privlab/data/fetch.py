@@ -1,32 +1,25 @@
-"""Find a file, check it, or download it so that an interrupted download goes on where it stopped."""
+"""Find the files of a data set, or download them: one process at a time, going on where a download stopped."""
 
-import functools
-import hashlib
+import contextlib
 import os
-import shutil
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 import pooch
 import requests
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from privlab.data.catalogue import File
-
-
-@dataclass(frozen=True)
-class Found:
-    """A checked file: where it lies, its SHA-256, and `publisher` or `local copy`."""
-
-    path: Path
-    sha256: str
-    source: str
+from privlab.data.catalogue import Entry, File
+from privlab.data.names import entry_of
+from privlab.data.sums import Found, check, digest
 
 
 def cache_folder() -> Path:
     """The user's cache of downloaded data (PRIVLAB_CACHE moves it)."""
-    return Path(os.environ.get("PRIVLAB_CACHE") or platformdirs.user_cache_path("privlab") / "data")
+    return Path(os.environ.get("PRIVLAB_CACHE") or platformdirs.user_cache_path("privlab") / "data").expanduser()
 
 
 def local_folder() -> Path | None:
@@ -40,48 +33,75 @@ def local_folder() -> Path | None:
     return folder
 
 
-@functools.lru_cache(maxsize=256)
-def _digest(path: Path, algorithm: str, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+def own(folder: Path, name: str) -> Path | None:
+    """What a data folder holds of one's own under a name: `NAME.npz`, `NAME.zip` or a folder, the first of them."""
+    for suffix in (".npz", ".NPZ", ".zip", ".ZIP", ""):
+        path = folder / f"{name}{suffix}"
+        if path.is_file() if suffix else path.is_dir():
+            return path
+    return None
 
 
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """The checksum of a file, computed once as long as the file does not change."""
-    state = path.stat()
-    return _digest(path, algorithm, state.st_size, state.st_mtime_ns)
+def locate(entry: Entry, *, progress: bool = True, online: bool = True) -> list[Found]:
+    """The checked files of a data set; with `online`, missing ones are downloaded.
 
-
-def listed(folder: Path) -> dict[str, str]:
-    """The folder's own SHA256SUMS, path -> checksum; empty if it has none."""
-    sums = folder / "SHA256SUMS"
-    if not sums.is_file():
-        return {}
-    lines = [line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip()]
-    return {name.strip().lstrip("*"): value for value, name in lines}
-
-
-def check(path: Path, *, published: str = "", folder: Path | None = None) -> Found:
-    """Check a local file against the folder's SHA256SUMS, else against the publisher's checksum.
-
-    Raises ValueError with both checksums for an altered file, which is left where it is.
+    Raises FileNotFoundError, with the places and the address that were tried, where they are not to be had.
     """
-    actual = digest(path)
-    algorithm, _, wanted = published.partition(":")
-    is_published = bool(wanted) and digest(path, algorithm) == wanted
-    own = listed(folder).get(path.relative_to(folder).as_posix()) if folder else None
-    if own and actual != own:
-        raise ValueError(_altered(path, f"sha256:{own}", f"sha256:{actual}", "the folder's SHA256SUMS"))
-    if wanted and not own and not is_published:
-        raise ValueError(_altered(path, published, f"{algorithm}:{digest(path, algorithm)}", "the publisher"))
-    return Found(path, actual, "publisher" if is_published else "local copy")
+    folder = local_folder()
+    if folder:
+        copy = own(folder, entry.name)
+        if copy and entry.kind != "npz" and (entry.kind == "images" or copy.suffix.lower() == ".npz"):
+            return [check(copy, folder=folder)]
+        here = [folder / file.path for file in entry.files]
+        if here and all(path.is_file() for path in here):
+            pairs = zip(here, entry.files, strict=True)
+            return [check(path, published=file.checksum, folder=folder) for path, file in pairs]
+    cached = [cache_folder() / file.path for file in entry.files]
+    if cached and all(path.is_file() for path in cached):
+        return [check(path, published=file.checksum) for path, file in zip(cached, entry.files, strict=True)]
+    if not entry.files:
+        raise FileNotFoundError(_absent(entry, folder, "it has no address to download from"))
+    if not online:
+        raise FileNotFoundError(_absent(entry, folder, f"not downloaded yet: `privlab data fetch {entry.name}` does"))
+    found = []
+    for file in entry.files:
+        try:
+            found.append(download(file, progress=progress))
+        except OSError as error:
+            tried = f"then at {file.url} ({type(error).__name__}: {error})"
+            raise FileNotFoundError(_absent(entry, folder, tried)) from None
+    return found
 
 
-def _altered(path: Path, wanted: str, actual: str, who: str) -> str:
+def _absent(entry: Entry, folder: Path | None, tried: str) -> str:
+    files = ", ".join(file.path for file in entry.files) or f"{entry.name}.zip or a folder {entry.name}"
     return (
-        f"{path} is not the file that {who} describes: expected {wanted}, got {actual}. It was left as it is; "
-        "fetch it again, or list a copy you trust in a SHA256SUMS beside it."
+        f"{entry.name} is not here: looked for {files} (or {entry.name}.npz) in PRIVLAB_DATA={folder or '(not set)'} "
+        f"and in {cache_folder()}, {tried}. The embedded set {entry.stand_in!r} can stand in."
     )
+
+
+def available(entry: Entry) -> bool:
+    """Whether a data set can be loaded with no network."""
+    if entry.embedded:
+        return True
+    try:
+        return bool(locate(entry, online=False))
+    except FileNotFoundError:
+        return False
+
+
+def prefetch(name: str, *, progress: bool = True) -> tuple[list[Path], bool]:
+    """Download a data set ahead of its use: where its files lie, and whether all were there already.
+
+    An embedded set has no files. Raises ValueError for an unknown name, and like `load` where the data are not to be
+    had.
+    """
+    entry = entry_of(name)
+    if entry.embedded:
+        return [], True
+    here = available(entry)
+    return [item.path for item in locate(entry, progress=progress)], here
 
 
 class _Resume:
@@ -92,11 +112,10 @@ class _Resume:
 
     def __call__(self, url: str, output: str, _pooch: object) -> None:
         have = self.part.stat().st_size if self.part.exists() else 0
-        with requests.get(
-            url, stream=True, timeout=30, headers={"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
-        ) as reply:
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, stream=True, timeout=30, headers=headers) as reply:
             if reply.status_code == 416:  # nothing is left to ask for
-                shutil.move(self.part, output)
+                os.replace(self.part, output)
                 return
             reply.raise_for_status()
             have = have if reply.status_code == 206 else 0  # 200: the server sends the whole file again
@@ -108,21 +127,60 @@ class _Resume:
                     bar.update(len(chunk))
         if total and self.part.stat().st_size < total:
             raise requests.exceptions.ConnectionError(f"the connection ended before all of {url} had come")
-        shutil.move(self.part, output)
+        os.replace(self.part, output)
 
 
 def download(file: File, *, progress: bool = True) -> Found:
     """Fetch a published file into the cache and check it.
 
-    An interrupted or cut-off download stays beside its place as FILE.part and goes on there next time.
+    Of several processes one downloads and the others wait: FILE.lock is held by the operating system, which lets go of
+    it when its process ends, however that happens. An interrupted or cut-off download stays beside its place as
+    FILE.part and goes on there next time; a FILE.part that does not lead to the publisher's file is thrown away, and
+    the whole is fetched.
     Raises OSError when the address cannot be reached or the connection breaks, and ValueError, with both
     checksums, for an altered file, which is not kept.
     """
     target = cache_folder() / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    with _alone(target, progress):
+        if target.is_file():  # another process was faster
+            return check(target, published=file.checksum)
+        resumed = target.with_name(f"{target.name}.part").exists()
+        try:
+            _retrieve(file, target, progress)
+        except OSError:
+            raise
+        except ValueError:
+            if not resumed:
+                raise
+            _retrieve(file, target, progress)
+    return Found(target, digest(target), "publisher")
+
+
+@contextlib.contextmanager
+def _alone(target: Path, progress: bool) -> Iterator[None]:
+    lock = FileLock(f"{target}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if progress:
+            print(f"{target.name}: another process is downloading it; waiting for that", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _retrieve(file: File, target: Path, progress: bool) -> None:
+    downloader = _Resume(target.with_name(f"{target.name}.part"), progress)
     pooch.get_logger().setLevel("WARNING")
-    path = pooch.retrieve(
-        file.url, known_hash=file.checksum, fname=target.name, path=target.parent, downloader=_Resume(part, progress)
-    )
-    return Found(Path(path), digest(Path(path)), "publisher")
+    try:
+        pooch.retrieve(file.url, file.checksum, target.name, target.parent, downloader=downloader)
+    except OSError:  # requests has errors that are both
+        raise
+    except ValueError as error:
+        raise ValueError(
+            f"{file.url} sent another file than the publisher's, which was not kept: {error} "
+            "A log-in page or a proxy may stand between; try again, or fetch the file yourself into PRIVLAB_DATA."
+        ) from error

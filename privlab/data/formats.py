@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-SPLITS = ("train", "val", "test")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+from privlab.data.tree import opened
 
 
 def idx(raw: bytes) -> np.ndarray:
@@ -28,22 +27,6 @@ def idx(raw: bytes) -> np.ndarray:
     if body.size != dims.prod(dtype=np.int64):
         raise ValueError(f"an IDX file of shape {tuple(dims)} needs {dims.prod(dtype=np.int64)} bytes, has {body.size}")
     return body.reshape(dims).copy()
-
-
-def npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Images, labels and (where given) users of one split of a file in the MedMNIST layout.
-
-    Raises ValueError when the split or its labels are missing, with the arrays that are there.
-    """
-    with np.load(path, allow_pickle=False) as arrays:
-        if f"{split}_images" not in arrays or f"{split}_labels" not in arrays:
-            here = [name for name in SPLITS if f"{name}_images" in arrays]
-            raise ValueError(
-                f"{path} has no {split}_images with {split}_labels; it has {', '.join(arrays) or 'nothing'}. "
-                + (f"Choose split={' or '.join(here)}." if here else "Use the MedMNIST layout: train_images, ...")
-            )
-        users = arrays.get(f"{split}_users")
-        return arrays[f"{split}_images"], arrays[f"{split}_labels"], users
 
 
 def cifar(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -81,9 +64,10 @@ def omniglot(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     """
     pictures: dict[str, np.ndarray] = {}
     for path in paths:
-        for place, raw in _files(path):
-            with Image.open(io.BytesIO(raw)) as image:
-                pictures.setdefault(place.partition("/")[2], np.asarray(image.convert("L")))
+        with opened(path) as tree:
+            for place in tree.pictures:
+                with Image.open(io.BytesIO(tree.files[place]())) as image:
+                    pictures.setdefault(place.partition("/")[2], np.asarray(image.convert("L")))
     names = [Path(name) for name in pictures]
     characters = [name.parent.as_posix() for name in names]
     writers = [f"{name.parent.parent.name}/{name.stem.rpartition('_')[2]}" for name in names]
@@ -100,43 +84,3 @@ def imdb(path: Path, split: str) -> Iterator[tuple[str, int]]:
             match = place.search(member.name)
             if match and member.isfile():
                 yield archive.extractfile(member).read().decode("utf-8"), int(match[1] == "pos")  # type: ignore[union-attr]
-
-
-def _is_image(path: Path) -> bool:
-    """By its suffix; what a Mac adds to folders and zips (`._name`, `__MACOSX`) is none."""
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith("._") and "__MACOSX" not in path.parts
-
-
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if _is_image(file):
-                yield file.relative_to(path).as_posix(), file.read_bytes()
-        return
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist()):
-            if _is_image(Path(name)):
-                yield name, archive.read(name)
-
-
-def images(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """A folder or zip of images: cropped square, resized to `size`, RGB `(N, size, size, 3)`; labels; class names.
-
-    An image's class is its folder, or, where all lie in one folder, the first word of its file name.
-    Raises ValueError when there is no image in it.
-    """
-    pictures, names = [], []
-    for name, raw in _files(path):
-        with Image.open(io.BytesIO(raw)) as image:
-            picture = ImageOps.exif_transpose(image).convert("RGB")  # cameras store photographs on their side
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        square = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
-        pictures.append(np.asarray(square))
-        names.append(name)
-    if not pictures:
-        raise ValueError(f"{path} holds no image ({', '.join(_SUFFIXES)})")
-    folders = [Path(name).parent.name for name in names]
-    groups = folders if len(set(folders)) > 1 else [Path(name).stem.split("_")[0] for name in names]
-    classes = tuple(sorted(set(groups)))
-    return np.stack(pictures), np.array([classes.index(group) for group in groups]), classes

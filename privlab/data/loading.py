@@ -1,10 +1,7 @@
 """`load`: by name or by path, from the first place that has it."""
 
-import gzip
 import hashlib
-import tarfile
-import zipfile
-import zlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,83 +9,107 @@ import numpy as np
 import torch
 
 from privlab import checks, runtime
-from privlab.data import embedded, fetch, formats, text
+from privlab.data import arrays, embedded, fetch, formats, pictures, sums, text
 from privlab.data.catalogue import CATALOGUE, Entry
 from privlab.data.dataset import Dataset, Text, to_pixels
+from privlab.data.names import unknown
+from privlab.data.reading import reading
+
+_WORDS, _LENGTH, _SIDE = 10_000, 250, 224
+_LARGEST_SIDE, _LONGEST = 4096, 100_000
+_KINDS = "a .npz in the MedMNIST layout (train_images, train_labels, ...), or a folder or zip of pictures"
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     split: str = "train",
     *,
     size: int | None = None,
-    words: int = 10_000,
-    length: int = 250,
+    channels: int | None = None,
+    words: int | None = None,
+    length: int | None = None,
     progress: bool = True,
     download: bool = True,
 ) -> Any:
-    """A data set by name, or from a path to your own: a `.npz` in the MedMNIST layout, a folder or zip of images.
+    """A data set by name, or from a path to your own: a `.npz` (see `arrays.npz`), a folder or zip (`pictures.images`).
 
+    A known name comes before a file of that name: write `./digits` for a folder called `digits`.
     Sources, in order: the folder in PRIVLAB_DATA, the user's cache, the publisher's address.
-    `size` is the side in pixels for `patches` (32, 64, 224) and for folders and zips of images (224).
-    `words` and `length` are the size of the vocabulary and the tokens a passage, for text.
-    With `download=False` nothing is fetched.
-    Returns a `Dataset` (images) or a `Text`. Raises ValueError for an unknown name or split, or an altered
-    file, and FileNotFoundError when the data are neither here nor to be had.
+    `size`: the side in pixels, for folders and zips of pictures (224), and for sets that come in several: `patches`
+    (32, 64, 224) and MedMNIST (28, 64, 128, 224). `channels`: 1 or 3, for folders and zips of pictures.
+    `words` (10,000) and `length` (250): the size of the vocabulary and the tokens a passage, for text.
+    An argument that a data set has no use for is refused. With `download=False` nothing is fetched.
+    Returns a `Dataset` (images) or a `Text`. Raises ValueError for an unknown name, split or setting, and for a file
+    that is altered or cannot be read, with its name; FileNotFoundError when the data are neither here nor to be had.
     """
-    checks.one_of("split", split, formats.SPLITS)
-    try:
-        return _load(name, split, size, words, length, progress, download)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{name}: a file of it cannot be read ({error}); was it cut off? Fetch it again") from error
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(f"name={name!r} is a {type(name).__name__}; give a data set's name or a path")
+    name = os.fspath(name)
+    checks.one_of("split", split, arrays.SPLITS)
+    _check(size, channels, words, length)
+    if name not in CATALOGUE:
+        path, folder = _path(name)
+        _refuse(name, "text", words=words, length=length)
+        return _own(path, split, size, channels, folder)
+    entry = CATALOGUE.get(f"{name}-{size}", CATALOGUE[name])  # a MedMNIST set at another size
+    _fits(entry, split, size, channels, words, length)
+    words, length = words or _WORDS, length or _LENGTH
+    if entry.embedded:
+        return _embedded(entry, split, size, words, length)
+    found = fetch.locate(entry, progress=progress, online=download)
+    if entry.kind == "imdb":
+        with reading(found[0].path):
+            return _reviews(entry, found[0], split, words, length)
+    return _images(entry, found, split, size, channels)
 
 
-def _load(
-    name: str, split: str, size: int | None, words: int, length: int, progress: bool, download: bool
-) -> Dataset | Text:
-    if name in CATALOGUE:
-        entry = CATALOGUE[name]
-        if entry.embedded:
-            return _embedded(entry, split, size, words, length)
-        found = locate(entry, progress=progress, online=download)
-        return _read(entry, found, split, size, words, length)
-    path = Path(name).expanduser()
-    if path.exists():
-        return _own(path, split, size)
+def _check(size: int | None, channels: int | None, words: int | None, length: int | None) -> None:
+    if size is not None:
+        checks.whole("size", size, 1, _LARGEST_SIDE)
+    if channels is not None:
+        checks.one_of("channels", channels, (1, 3))
+    if words is not None:
+        checks.whole("words", words, 3)
+    if length is not None:
+        checks.whole("length", length, 1, _LONGEST)
+
+
+def _path(name: str) -> tuple[Path, Path | None]:
+    """Where one's own data lie, and the data folder if that is where. Raises ValueError with the closest names."""
+    path = os.path.expanduser(name)
+    if name.strip() and os.path.exists(path):
+        return Path(path), None
     folder = fetch.local_folder()
-    if folder and (folder / f"{name}.npz").is_file():
-        return _own(folder / f"{name}.npz", split, size, folder)
-    raise ValueError(f"{name!r} is neither a file nor a known data set; `privlab data list` shows those known")
+    own = fetch.own(folder, name) if folder and name.strip() else None
+    if own is None:
+        others = [each.stem if each.is_file() else each.name for each in folder.iterdir()] if folder else []
+        raise ValueError(unknown(name, [each for each in others if not each.startswith(".")]))
+    return own, folder
 
 
-def locate(entry: Entry, *, progress: bool = True, online: bool = True) -> list[fetch.Found]:
-    """The checked files of a data set; with `online`, missing ones are downloaded."""
-    folder = fetch.local_folder()
-    if folder:
-        copies = [folder / f"{entry.name}.npz"]
-        if entry.kind == "images":
-            copies += [folder / f"{entry.name}.zip", folder / entry.name]
-        own = [path for path in copies if path.exists()]
-        if own and entry.kind != "npz":
-            return [fetch.check(own[0], folder=folder) if own[0].is_file() else fetch.Found(own[0], "", "local copy")]
-        here = [folder / file.path for file in entry.files]
-        if here and all(path.is_file() for path in here):
-            pairs = zip(here, entry.files, strict=True)
-            return [fetch.check(path, published=file.checksum, folder=folder) for path, file in pairs]
-    cached = [fetch.cache_folder() / file.path for file in entry.files]
-    if cached and all(path.is_file() for path in cached):
-        return [fetch.check(p, published=f.checksum) for p, f in zip(cached, entry.files, strict=True)]
-    try:
-        if not (online and entry.files):
-            raise FileNotFoundError("it has no address to download from" if online else "not downloaded yet")
-        return [fetch.download(file, progress=progress) for file in entry.files]
-    except OSError as error:
-        files = ", ".join(file.path for file in entry.files) or f"{entry.name}.zip or a folder {entry.name}"
-        raise FileNotFoundError(
-            f"{entry.name} is not here: looked for {files} (or {entry.name}.npz) in "
-            f"PRIVLAB_DATA={folder or '(not set)'} and in {fetch.cache_folder()}, then at its address "
-            f"({type(error).__name__}: {error}). The embedded set {entry.stand_in!r} can stand in."
-        ) from None
+def _fits(
+    entry: Entry, split: str, size: int | None, channels: int | None, words: int | None, length: int | None
+) -> None:
+    """Raise ValueError for a split that a known set does not have, and for a setting that it would swallow."""
+    if entry.kind == "omniglot" and split != "train":
+        raise ValueError(f"{entry.name} is one set of images, taken as split='train'; leave split={split!r} out")
+    if entry.kind not in ("npz", "images") and split == "val":
+        raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
+    if entry.kind == "imdb" or entry.name == "manual":
+        return _refuse(entry.name, "images", size=size, channels=channels)
+    _refuse(entry.name, "text", words=words, length=length)
+    if entry.kind != "images":
+        _refuse(entry.name, "folders and zips of pictures; data.resized changes what is loaded", channels=channels)
+    if entry.sizes and size not in (None, *entry.sizes):
+        sizes = ", ".join(map(str, entry.sizes))
+        raise ValueError(f"size={size} is not to be had of {entry.name}; choose one of {sizes}, or use data.resized")
+    return None
+
+
+def _refuse(name: str, whose: str, **settings: int | None) -> None:
+    for setting, value in settings.items():
+        if value is not None:
+            raise ValueError(f"{setting}={value} has no meaning for {name}: it is for {whose}; leave it out")
 
 
 def of_profile(name: str, profile: str | None = None) -> str:
@@ -101,39 +122,31 @@ def of_profile(name: str, profile: str | None = None) -> str:
     return name if runtime.profile(profile) == "fast" else CATALOGUE[name].stands_for
 
 
-def available(entry: Entry) -> bool:
-    """Whether a data set can be loaded with no network."""
-    if entry.embedded:
-        return True
-    try:
-        return bool(locate(entry, online=False))
-    except FileNotFoundError:
-        return False
-
-
 def _dataset(
     entry_name: str,
     split: str,
     images: np.ndarray,
     labels: np.ndarray,
     classes: tuple[str, ...],
-    found: list[fetch.Found],
+    found: list[sums.Found],
     users: np.ndarray | None = None,
 ) -> Dataset:
-    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if not classes:
-        classes = tuple(str(value) for value in range(int(flat.max()) + 1))
+    if len(images) != len(labels):
+        raise ValueError(f"{found[0].path} holds {len(images)} images and {len(labels)} labels; fetch it again")
+    low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
+    if labels.ndim == 1 and not 0 <= low <= high < len(classes):
+        raise ValueError(f"{found[0].path} holds labels from {low} to {high}; {entry_name} has {len(classes)} classes")
     checksum, source = _origin(found, images, labels)
-    owner = None if users is None else torch.from_numpy(users.astype(np.int64))
-    numbers = torch.from_numpy(flat.astype(np.int64))
+    owner = None if users is None else torch.from_numpy(users)
+    numbers = torch.from_numpy(labels.astype(np.int64))
     return Dataset(entry_name, split, to_pixels(images), numbers, classes, source, checksum, owner)
 
 
-def _origin(found: list[fetch.Found], *arrays: np.ndarray) -> tuple[str, str]:
+def _origin(found: list[sums.Found], *held: np.ndarray) -> tuple[str, str]:
     """One checksum and one source for the files of a split; a folder has no checksum of its own."""
     source = "publisher" if all(item.source == "publisher" for item in found) else "local copy"
     if len(found) == 1:
-        return found[0].sha256 or embedded.checksum(*arrays), source
+        return found[0].sha256 or embedded.checksum(*held), source
     return hashlib.sha256("".join(item.sha256 for item in found).encode()).hexdigest(), source
 
 
@@ -144,38 +157,30 @@ def fingerprint(name: str, split: str = "train") -> tuple[str, str]:
     """
     entry = CATALOGUE.get(name)
     if entry and not entry.embedded and split != "val":
-        found = locate(entry, online=False)
+        found = fetch.locate(entry, online=False)
         if found[0].sha256:  # a folder has none
             return _origin(_of_split(found, split) if entry.kind == "idx" and len(found) > 1 else found)
     dataset = load(name, split, download=False)
     return dataset.checksum, dataset.source
 
 
-def _of_split(found: list[fetch.Found], split: str) -> list[fetch.Found]:
+def _of_split(found: list[sums.Found], split: str) -> list[sums.Found]:
     """Images and labels of one split, of the four files of an IDX data set."""
     return found[:2] if split == "train" else found[2:]
 
 
 def _embedded(entry: Entry, split: str, size: int | None, words: int, length: int) -> Any:
-    _no_validation(entry, split)
     if entry.name == "manual":
-        checks.whole("length", length)
         texts, topics, names = embedded.manual()
         parts, labels = text.passages(texts, topics, length)
         return _text(entry.name, split, parts, labels, parts, names, words, length, "embedded")
-    if entry.name == "patches":
-        checks.one_of("size", size or 32, embedded.PATCH_SIZES)
-        images, targets = embedded.patches(split, size or 32)
-    else:
-        images, targets = embedded.digits(split)
+    images, targets = embedded.patches(split, size or 32) if entry.name == "patches" else embedded.digits(split)
     numbers = torch.from_numpy(targets.astype(np.int64))
     checksum = embedded.checksum(images, targets)
     return Dataset(entry.name, split, to_pixels(images), numbers, entry.classes, "embedded", checksum)
 
 
 def _text(name, split, parts, labels, known, classes, words, length, source, checksum="") -> Text:
-    checks.whole("words", words, 3)
-    checks.whole("length", length)
     vocabulary = text.vocabulary(known, words)
     tokens, numbers = text.encode(parts, vocabulary, length), torch.tensor(labels)
     if source == "embedded":
@@ -185,59 +190,53 @@ def _text(name, split, parts, labels, known, classes, words, length, source, che
     return Text(name, split, tokens, numbers, tuple(classes), vocabulary, source, checksum)
 
 
-def _read(entry: Entry, found: list[fetch.Found], split: str, size: int | None, words: int, length: int) -> Any:
-    path = found[0].path
-    if entry.kind == "imdb":
-        known = [text.split_words(review) for review, _ in formats.imdb(path, "train")]
-        pairs = list(formats.imdb(path, split))
-        parts = [text.split_words(review) for review, _ in pairs]
-        labels = [label for _, label in pairs]
-        if not parts:
-            raise ValueError(f"imdb has no split {split!r}; choose one of train, test")
-        return _text(
-            entry.name, split, parts, labels, known, entry.classes, words, length, found[0].source, found[0].sha256
-        )
-    if path.suffix == ".npz":
-        images, targets, users = formats.npz(path, split)
-        return _dataset(entry.name, split, images, targets, entry.classes, found, users)
-    if entry.kind == "images":
-        return _pictures(entry.name, path, split, size, found)
-    _no_validation(entry, split)
-    if entry.kind == "omniglot":
-        _only_train(entry.name, split)
-        images, targets, users, classes = formats.omniglot([item.path for item in found])
-        return _dataset(entry.name, split, images, targets, classes, found, users)
-    if entry.kind == "idx":
+def _reviews(entry: Entry, found: sums.Found, split: str, words: int, length: int) -> Text:
+    known = [text.split_words(review) for review, _ in formats.imdb(found.path, "train")]
+    pairs = list(formats.imdb(found.path, split))
+    parts = [text.split_words(review) for review, _ in pairs]
+    labels = [label for _, label in pairs]
+    if not parts:
+        raise ValueError(f"{found.path} holds no reviews of split {split!r}; fetch it again")
+    return _text(entry.name, split, parts, labels, known, entry.classes, words, length, found.source, found.sha256)
+
+
+def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None, channels: int | None) -> Dataset:
+    path, users, classes = found[0].path, None, entry.classes
+    if path.suffix.lower() == ".npz":
+        images, targets, users, own = arrays.npz(path, split, several=entry.several)
+        classes = classes or own
+    elif entry.kind == "images":
+        images, targets, classes = pictures.images(path, size or _SIDE, split, channels)
+    elif entry.kind == "omniglot":
+        with reading(path):
+            images, targets, users, classes = formats.omniglot([item.path for item in found])
+    elif entry.kind == "idx":
         found = _of_split(found, split)
-        images, targets = (formats.idx(item.path.read_bytes()) for item in found)
-    elif entry.kind == "emnist":
-        images, targets = formats.emnist(path, entry.name.removeprefix("emnist-"), split)
+        images, targets = map(_idx, found)
     else:
-        images, targets = formats.cifar(path, split)
-    return _dataset(entry.name, split, images, targets, entry.classes, found)
+        with reading(path):
+            group = entry.name.removeprefix("emnist-")
+            emnist = entry.kind == "emnist"
+            images, targets = formats.emnist(path, group, split) if emnist else formats.cifar(path, split)
+    return _dataset(entry.name, split, images, targets, classes, found, users)
 
 
-def _no_validation(entry: Entry, split: str) -> None:
-    if split == "val":
-        raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
+def _idx(item: sums.Found) -> np.ndarray:
+    with reading(item.path):
+        return formats.idx(item.path.read_bytes())
 
 
-def _only_train(name: str, split: str) -> None:
-    if split != "train":
-        raise ValueError(f"{name} is one set of images, taken as split='train'; for split={split!r} load another path")
-
-
-def _pictures(name: str, path: Path, split: str, size: int | None, found: list[fetch.Found]) -> Dataset:
-    _only_train(str(path), split)
-    images, labels, classes = formats.images(path, size or 224)
-    return _dataset(name, split, images, labels, classes, found)
-
-
-def _own(path: Path, split: str, size: int | None, folder: Path | None = None) -> Dataset:
-    found = [fetch.check(path, folder=folder) if path.is_file() else fetch.Found(path, "", "local copy")]
-    if path.suffix == ".npz":
-        images, labels, users = formats.npz(path, split)
-        return _dataset(path.stem, split, images, labels, (), found, users)
-    if path.is_dir() or path.suffix == ".zip":
-        return _pictures(path.stem, path, split, size, found)
-    raise ValueError(f"{path} is not a data set: give a .npz in the MedMNIST layout, or a folder or zip of images")
+def _own(path: Path, split: str, size: int | None, channels: int | None, folder: Path | None) -> Dataset:
+    suffix = path.suffix.lower()
+    if not (path.is_dir() or (path.is_file() and suffix in (".npz", ".zip"))):
+        raise ValueError(f"{path} is not a data set: give {_KINDS}")
+    found = [sums.check(path, folder=folder)]
+    if suffix != ".npz" or path.is_dir():
+        images, labels, classes = pictures.images(path, size or _SIDE, split, channels)
+        return _dataset(path.stem, split, images, labels, classes, found)
+    _refuse(str(path), "folders and zips of pictures; data.resized changes what is loaded", channels=channels)
+    images, labels, users, classes = arrays.npz(path, split)
+    if size is not None and images.shape[1:3] != (size, size):
+        height, width = images.shape[1:3]
+        raise ValueError(f"{path} holds images of {height}x{width}, not size={size}; use data.resized on them")
+    return _dataset(path.stem, split, images, labels, classes, found, users)

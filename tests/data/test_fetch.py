@@ -109,19 +109,18 @@ def test_an_altered_download_is_refused_with_both_checksums_and_not_kept(server,
     with pytest.raises(ValueError, match=hashlib.md5(CONTENT).hexdigest()) as error:
         fetch.download(file, progress=False)
     assert hashlib.md5(server.content).hexdigest() in str(error.value)
-    assert list((fetch.cache_folder() / "set").iterdir()) == []
+    assert [path.name for path in (fetch.cache_folder() / "set").iterdir()] in ([], ["file.bin.lock"])
     server.content = CONTENT
     assert fetch.download(file, progress=False).path.read_bytes() == CONTENT
 
 
 def test_an_address_that_does_not_answer_is_an_error_that_names_the_stand_in(monkeypatch):
     from privlab import data
-    from privlab.data import loading
 
     def unreachable(*_arguments, **_options):
         raise ConnectionError("no route")
 
-    monkeypatch.setattr(loading.fetch, "download", unreachable)
+    monkeypatch.setattr(fetch, "download", unreachable)
     with pytest.raises(FileNotFoundError, match=r"ConnectionError: no route.*'patches' can stand in"):
         data.load("cifar10")
 
@@ -129,8 +128,3 @@ def test_an_address_that_does_not_answer_is_an_error_that_names_the_stand_in(mon
 def test_the_progress_bar_counts_bytes(server, file, capsys):
     fetch.download(file, progress=True)
     assert "1.02M/1.02M" in capsys.readouterr().err
-
-
-def test_sums_with_binary_marks_and_blank_lines_are_read(tmp_path):
-    (tmp_path / "SHA256SUMS").write_text("abc *one.npz\n\ndef  folder/two.gz\n")
-    assert fetch.listed(tmp_path) == {"one.npz": "abc", "folder/two.gz": "def"}

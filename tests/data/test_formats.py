@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from privlab.data import formats
+from privlab.data import arrays, formats, pictures
 
 from . import publishers
 
@@ -66,44 +66,43 @@ def test_imdb_yields_only_labelled_reviews_of_the_split(tmp_path):
 
 def test_npz_names_what_is_missing(tmp_path):
     np.savez(tmp_path / "own.npz", train_images=publishers.pixels(2, 4, 4), train_labels=np.zeros(2))
-    images, labels, users = formats.npz(tmp_path / "own.npz", "train")
+    images, labels, users, _ = arrays.npz(tmp_path / "own.npz", "train")
     assert images.shape == (2, 4, 4)
     assert len(labels) == 2
     assert users is None
     with pytest.raises(ValueError, match=r"no val_images .* Choose split=train"):
-        formats.npz(tmp_path / "own.npz", "val")
+        arrays.npz(tmp_path / "own.npz", "val")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(ValueError, match=r"it has x\. Use the MedMNIST layout"):
-        formats.npz(tmp_path / "other.npz", "train")
+        arrays.npz(tmp_path / "other.npz", "train")
 
 
 def test_npz_executes_no_pickle(tmp_path):
     np.savez(tmp_path / "evil.npz", train_images=np.array([{}], dtype=object), train_labels=np.zeros(1))
-    with pytest.raises(ValueError, match="allow_pickle"):
-        formats.npz(tmp_path / "evil.npz", "train")
+    with pytest.raises(ValueError, match="train_images holds Python objects, which are not read"):
+        arrays.npz(tmp_path / "evil.npz", "train")
 
 
 def test_images_are_cropped_square_and_labelled_by_folder(tmp_path):
     for name, colour in (("cat/1.png", "red"), ("dog/2.png", "blue"), ("dog/notes.txt", None)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(publishers.png((60, 40), colour) if colour else b"no image")
-    pictures, labels, classes = formats.images(tmp_path, 16)
-    assert pictures.shape == (2, 16, 16, 3)
+    found, labels, classes = pictures.images(tmp_path, 16)
+    assert found.shape == (2, 16, 16, 3)
     assert classes == ("cat", "dog")
     assert labels.tolist() == [0, 1]
-    assert tuple(pictures[0, 8, 8]) == (255, 0, 0)
+    assert tuple(found[0, 8, 8]) == (255, 0, 0)
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path):
     inside = tmp_path / "one" / "two" / "inside"
     inside.mkdir(parents=True)
-    absolute = tmp_path / "absolute.png"
     with zipfile.ZipFile(inside / "evil.zip", "w") as archive:
         archive.writestr("../../escaped.png", publishers.png((8, 8), "red"))
-        archive.writestr(str(absolute), publishers.png((8, 8), "red"))
+        archive.writestr("/absolute.png", publishers.png((8, 8), "red"))
     before = set(tmp_path.rglob("*"))
-    pictures, _, _ = formats.images(inside / "evil.zip", 8)
-    assert len(pictures) == 2
+    found, _, _ = pictures.images(inside / "evil.zip", 8)
+    assert len(found) == 2
     assert set(tmp_path.rglob("*")) == before
 
 
@@ -112,8 +111,8 @@ def test_the_middle_of_a_photograph_is_kept(tmp_path, size, box):
     picture = Image.new("RGB", size, "blue")
     picture.paste("red", box)
     picture.save(tmp_path / "one.png")
-    pictures, _, _ = formats.images(tmp_path, 20)
-    assert (pictures == (255, 0, 0)).all()
+    found, _, _ = pictures.images(tmp_path, 20)
+    assert (found == (255, 0, 0)).all()
 
 
 def test_what_a_mac_adds_to_a_zip_is_no_image_and_photographs_are_turned_upright(tmp_path):
@@ -123,11 +122,11 @@ def test_what_a_mac_adds_to_a_zip_is_no_image_and_photographs_are_turned_upright
     turned[0x0112] = 3  # stored upside down
     picture.save(tmp_path / "one.jpg", exif=turned, quality=95)
     (tmp_path / "._one.jpg").write_bytes(b"no image")
-    pictures, _, _ = formats.images(tmp_path, 20)
-    assert len(pictures) == 1
-    assert pictures[0, -3, 10, 0] > 200 > pictures[0, 3, 10, 0]
+    found, _, _ = pictures.images(tmp_path, 20)
+    assert len(found) == 1
+    assert found[0, -3, 10, 0] > 200 > found[0, 3, 10, 0]
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no image"):
-        formats.images(tmp_path, 8)
+        pictures.images(tmp_path, 8)

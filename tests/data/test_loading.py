@@ -7,6 +7,7 @@ import torch
 from privlab import data
 from privlab.data import fetch
 from privlab.data.catalogue import CATALOGUE
+from privlab.data.sums import Found
 
 from . import publishers
 
@@ -258,7 +259,7 @@ def test_an_altered_file_of_the_cache_is_refused():
 def test_one_local_file_makes_a_local_copy():
     from privlab.data.loading import _origin
 
-    found = [fetch.Found(None, "a", "publisher"), fetch.Found(None, "b", "local copy")]
+    found = [Found(None, "a", "publisher"), Found(None, "b", "local copy")]
     assert _origin(found)[1] == "local copy"
     assert _origin(found[:1])[1] == "publisher"
 
