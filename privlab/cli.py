@@ -1,4 +1,4 @@
-"""The command line: `privlab list`, `run`, `compare`, `coverage`, `explore`, `data list`."""
+"""The command line: `privlab list`, `run`, `compare`, `coverage`, `explore`, `data list`, `data fetch`."""
 
 import argparse
 import json
@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     rendered.add_argument("--again", action="store_true", help="also those that are there")
     about_data = commands.add_parser("data", help="the data sets").add_subparsers(dest="what", required=True)
     data_listing = about_data.add_parser("list", help="name, size, licence, and whether it is here")
-    for command in (listing, run, compare, covering, data_listing):
+    fetching = about_data.add_parser("fetch", help="download data sets ahead of their use")
+    fetching.add_argument("names", nargs="+", metavar="NAME", help="as `privlab data list` shows it")
+    for command in (listing, run, compare, covering, data_listing, fetching):
         command.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
@@ -71,7 +73,7 @@ def _data_list(as_lines: bool) -> None:
     for entry in data.CATALOGUE.values():
         try:
             here = "yes" if data.available(entry) else "no"
-        except ValueError as error:  # an altered file: the list goes on, and says so
+        except (ValueError, OSError) as error:  # an altered or unreadable file: the list goes on, and says so
             here = f"altered: {error}"
         size = "embedded" if entry.embedded else f"{entry.megabytes:.1f} MB" if entry.files else "your own"
         if as_lines:
@@ -79,6 +81,22 @@ def _data_list(as_lines: bool) -> None:
             print(json.dumps({**facts, "here": here == "yes"}))
         else:
             print(f"{entry.name:20} {size:>11}  here: {here:3}  {entry.licence:14}  {entry.title}")
+
+
+def _data_fetch(names: Sequence[str], as_lines: bool) -> None:
+    for name in names:
+        data.entry_of(name)  # a typing mistake is told before anything is fetched
+    for name in dict.fromkeys(names):
+        paths, here = data.prefetch(name)
+        megabytes = sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
+        if as_lines:
+            facts = {"name": name, "files": [str(path) for path in paths], "megabytes": megabytes}
+            print(json.dumps({**facts, "was_here": here}))
+        elif not paths:
+            print(f"{name}: embedded, nothing to fetch")
+        else:
+            print(f"{name}: {'already here' if here else 'fetched'}, {megabytes:.1f} MB")
+            print("\n".join(f"  {path}" for path in paths))
 
 
 def _print_comparison(comparison: studies.Comparison) -> None:
@@ -173,7 +191,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.command == "list":
             _list(parsed.json)
         elif parsed.command == "data":
-            _data_list(parsed.json)
+            if parsed.what == "fetch":
+                _data_fetch(parsed.names, parsed.json)
+            else:
+                _data_list(parsed.json)
         elif parsed.command == "explore":
             _explore(parsed.explorer, parsed.again)
         elif parsed.command == "coverage":

@@ -26,14 +26,16 @@ class Arrays(Mapping[str, np.ndarray]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with reading(path):
-            with path.open("rb") as file:
-                start = file.read(200)
+        with contextlib.ExitStack() as stack, reading(path):
+            file = stack.enter_context(path.open("rb"))
+            start = file.read(200)
             if not start.startswith(_MAGIC):
                 array = "is one array (.npy); save images and labels together: np.savez(path, train_images=..., ...)"
                 what = array if start.startswith(b"\x93NUMPY") else starts_as(start)
                 raise ValueError(f"{path} {what or f'is no .npz: it begins with {start[:12]!r}'}")
-            self._file = np.load(path, allow_pickle=False)
+            file.seek(0)
+            self._file = np.load(file, allow_pickle=False)
+            self.close = stack.pop_all().close
 
     def __iter__(self):
         return iter(self._file.files)
@@ -68,10 +70,6 @@ class Arrays(Mapping[str, np.ndarray]):
                 found.append(self[key])
         return found
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
 
 def wrong(place: str, holds: str, wanted: str) -> ValueError:
     """An error about what an array (or a picture) holds."""
@@ -90,8 +88,7 @@ def npz(path: Path, split: str, *, several: bool = False) -> tuple[np.ndarray, n
     `SPLIT_users`: whole numbers or strings `(N,)`.
     Raises ValueError for anything else, and when the split or its labels are missing, with the arrays that are there.
     """
-    arrays = Arrays(path)
-    try:
+    with contextlib.closing(Arrays(path)) as arrays:
         keys = [f"{split}_{what}" for what in ("images", "labels", "users")]
         absent = [key for key in keys[:2] if key not in arrays]
         if absent:
@@ -101,11 +98,9 @@ def npz(path: Path, split: str, *, several: bool = False) -> tuple[np.ndarray, n
                 + (f"Choose split={' or '.join(here)}." if here else "Use the MedMNIST layout: train_images, ...")
             )
         raw = arrays[keys[0]]
-        labels, classes = _labels(arrays, keys[1], len(raw) if raw.ndim else 0, several)
         pixels = eight_bits(arrays.place(keys[0]), _shaped(arrays, keys[0], raw))
+        labels, classes = _labels(arrays, keys[1], len(raw), several)
         users = _numbers(arrays, keys[2], len(raw), _strings(arrays, "users"), low=None) if keys[2] in arrays else None
-    finally:
-        arrays.close()
     return pixels, labels, users, classes
 
 

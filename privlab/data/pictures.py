@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from privlab.data.arrays import eight_bits, wrong
 from privlab.data.names import in_order
 from privlab.data.reading import reason, starts_as
-from privlab.data.tree import FORMATS, Tree, opened
+from privlab.data.tree import Tree, formats, opened
 
 # Folders that are splits where no other folder stands beside them.
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
@@ -162,7 +162,7 @@ def _open(raw: bytes, name: str) -> tuple[Image.Image, bool, float]:
         raise ValueError(f"{name} {said}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large pictures and odd metadata; what matters is an error
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(raw), formats=formats()) as image:
             several = image.format != "MPO" and getattr(image, "n_frames", 1) > 1  # a phone's has its depth beside it
             upright = ImageOps.exif_transpose(image)
             top = float("inf")

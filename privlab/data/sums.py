@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from privlab.data.reading import reading
+
 _NAME = "SHA256SUMS"
 # `HEX  NAME` and `HEX *NAME` of sha256sum, `SHA256 (NAME) = HEX` of BSD and OpenSSL.
 _GNU = re.compile(r"(?P<escaped>\\?)(?P<hex>[0-9a-fA-F]{64})\s+\*?(?P<name>.+)")
@@ -24,7 +26,7 @@ class Found:
 
 @functools.lru_cache(maxsize=256)
 def _digest(path: Path, algorithm: str, size: int, modified: int) -> str:
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 

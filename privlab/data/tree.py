@@ -14,7 +14,7 @@ from privlab.data.names import tidy
 from privlab.data.reading import reading, starts_as
 
 # What Pillow reads without another program's help.
-FORMATS = [
+_FORMATS = [
     *("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF"),
     *("JPEG2000", "PPM", "TGA", "PCX", "SGI", "ICO", "QOI"),
 ]
@@ -26,8 +26,15 @@ Read = Callable[[], bytes]
 
 
 @functools.lru_cache(maxsize=1)
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read; its build may lack some."""
+    Image.init()
+    return tuple(kind for kind in _FORMATS if kind in Image.OPEN)
+
+
+@functools.lru_cache(maxsize=1)
 def _suffixes() -> frozenset[str]:
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in _FORMATS)
 
 
 def _is_picture(name: str) -> bool:
