@@ -5,7 +5,6 @@ Every error begins with the file and names the key, what it holds, and what is w
 
 import contextlib
 import itertools
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from privlab.data.names import in_order
-from privlab.data.reading import reading, starts_as
+from privlab.data.reading import reading, starts_as, tell
 
 SPLITS = ("train", "val", "test")
 _MOST_CLASSES = 100_000
@@ -150,9 +149,7 @@ def eight_bits(place: str, raw: np.ndarray) -> np.ndarray:
     if low < 0 or high > most or (kind == "f" and 1 < high <= _DARK * most):
         raise wrong(place, f"{_is(raw)} with values in [{low:g}, {high:g}]", f"{wanted} (scale them)")
     if kind != "f" and low < high <= _DARK * most:
-        warnings.warn(
-            f"{place} holds values up to {high} of {most}, all but black; is it scaled rightly?", stacklevel=2
-        )
+        tell(f"{place} holds values up to {high} of {most}, all but black; is it scaled rightly?")
     if kind == "f":
         raw = np.rint(raw * 255 if high <= 1 else raw)
     return np.ascontiguousarray(raw, np.uint8)

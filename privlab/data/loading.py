@@ -203,7 +203,7 @@ def _reviews(entry: Entry, found: sums.Found, split: str, words: int, length: in
 def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None, channels: int | None) -> Dataset:
     path, users, classes = found[0].path, None, entry.classes
     if path.suffix.lower() == ".npz":
-        images, targets, users, own = arrays.npz(path, split, several=entry.several)
+        images, targets, users, own = _arrays(path, split, size, channels, entry.several)
         classes = classes or own
     elif entry.kind == "images":
         images, targets, classes = pictures.images(path, size or _SIDE, split, channels)
@@ -213,6 +213,10 @@ def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None,
     elif entry.kind == "idx":
         found = _of_split(found, split)
         images, targets = map(_idx, found)
+        if (images.ndim, targets.ndim) != (3, 1):
+            raise ValueError(
+                f"{path} is of shape {images.shape}, its labels {targets.shape}; expected (N, H, W) and (N,)"
+            )
     else:
         with reading(path):
             group = entry.name.removeprefix("emnist-")
@@ -226,6 +230,15 @@ def _idx(item: sums.Found) -> np.ndarray:
         return formats.idx(item.path.read_bytes())
 
 
+def _arrays(path: Path, split: str, size: int | None, channels: int | None, several: bool = False) -> tuple:
+    _refuse(str(path), "folders and zips of pictures; data.resized changes what is loaded", channels=channels)
+    images, *others = arrays.npz(path, split, several=several)
+    height, width = images.shape[1:3]
+    if size is not None and (height, width) != (size, size):
+        raise ValueError(f"{path} holds images of {height}x{width}, not size={size}; use data.resized on them")
+    return images, *others
+
+
 def _own(path: Path, split: str, size: int | None, channels: int | None, folder: Path | None) -> Dataset:
     suffix = path.suffix.lower()
     if not (path.is_dir() or (path.is_file() and suffix in (".npz", ".zip"))):
@@ -234,9 +247,5 @@ def _own(path: Path, split: str, size: int | None, channels: int | None, folder:
     if suffix != ".npz" or path.is_dir():
         images, labels, classes = pictures.images(path, size or _SIDE, split, channels)
         return _dataset(path.stem, split, images, labels, classes, found)
-    _refuse(str(path), "folders and zips of pictures; data.resized changes what is loaded", channels=channels)
-    images, labels, users, classes = arrays.npz(path, split)
-    if size is not None and images.shape[1:3] != (size, size):
-        height, width = images.shape[1:3]
-        raise ValueError(f"{path} holds images of {height}x{width}, not size={size}; use data.resized on them")
+    images, labels, users, classes = _arrays(path, split, size, channels)
     return _dataset(path.stem, split, images, labels, classes, found, users)

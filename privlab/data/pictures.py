@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from privlab.data.arrays import eight_bits, wrong
 from privlab.data.names import in_order
-from privlab.data.reading import reason, starts_as
+from privlab.data.reading import reading, reason, starts_as, tell
 from privlab.data.tree import Tree, formats, opened
 
 # Folders that are splits where no other folder stands beside them.
@@ -68,13 +68,14 @@ def _images(
         },
     )
     labels = np.array([classes.index(group) for group in chosen.values()], np.int64)
-    return _stacked(squares, channels), labels, tuple(classes)
+    with reading(path):  # many large pictures may be more than memory holds
+        return _stacked(squares, channels), labels, tuple(classes)
 
 
 def _warn(path: Path, about: dict[str, list[str]]) -> None:
     said = [f"{words}: {len(names)} ({_some(names)})" for words, names in about.items() if names]
     if said:
-        warnings.warn(f"{path}: {'; '.join(said)}", stacklevel=2)
+        tell(f"{path}: {'; '.join(said)}")
 
 
 def _some(names: Iterable[str], between: str = ", ", most: int = 6) -> str:

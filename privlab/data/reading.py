@@ -4,7 +4,9 @@ import contextlib
 import gzip
 import lzma
 import struct
+import sys
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+_HERE = __name__.rpartition(".")[0]
 _CUT = (EOFError, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error)
 _STARTS = {
     b"": "is empty (0 bytes); fetch it again",
@@ -51,6 +54,14 @@ def reason(error: BaseException) -> str:
     if isinstance(error, _CUT) or "truncated" in words:
         return f"cannot be read ({words}); was it cut off? Fetch it again"
     return f"cannot be read ({type(error).__name__}: {words}); fetch it again, or remove it"
+
+
+def tell(words: str) -> None:
+    """Warn, at the line that called this folder: that of the person whose file it is."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(words, stacklevel=level)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def listed(folder: Path) -> dict[str, str]:
     line, and for two checksums of one file: a check must not pass what it cannot read.
     """
     place = folder / _NAME
-    if not place.is_file():
+    if not (place.exists() or place.is_symlink()):
         return {}
     found: dict[str, str] = {}
     for number, line in enumerate(_text(place).splitlines(), 1):
@@ -58,7 +58,7 @@ def listed(folder: Path) -> dict[str, str]:
                 "spaces and the file's name, as sha256sum does"
             )
         name = re.sub(r"\\+", "/", match["name"].strip())
-        name = re.sub(r"^(\./)+", "", name)
+        name = re.sub(r"^(\./)+", "", name).removeprefix(f"{folder.as_posix()}/")
         value = match["hex"].lower()
         if found.setdefault(name, value) != value:
             raise ValueError(f"{place}, line {number}: another checksum of {name} stands above; keep one of them")
@@ -66,7 +66,8 @@ def listed(folder: Path) -> dict[str, str]:
 
 
 def _text(place: Path) -> str:
-    raw = place.read_bytes()
+    with reading(place):
+        raw = place.read_bytes()
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return raw.decode(encoding)
@@ -90,11 +91,17 @@ def check(path: Path, *, published: str = "", folder: Path | None = None) -> Fou
     actual = digest(path)
     algorithm, _, wanted = published.partition(":")
     is_published = bool(wanted) and digest(path, algorithm) == wanted
-    if place in own:
-        _same(path, own[place])
+    if entry := _entry(own, place, folder):
+        _same(path, entry)
     elif wanted and not is_published:
         raise ValueError(_altered(path, published, f"{algorithm}:{digest(path, algorithm)}", "the publisher"))
     return Found(path, actual, "publisher" if is_published else "local copy")
+
+
+def _entry(own: dict[str, str], place: str, folder: Path | None) -> str | None:
+    """The checksum of a file; its name may begin with folders above, where the list was made from there."""
+    above = (name for name in own if name.endswith(f"/{place}") and folder and not (folder / name).exists())
+    return own.get(place) or own.get(next(above, ""))
 
 
 def _same(path: Path, wanted: str) -> None:

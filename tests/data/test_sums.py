@@ -67,6 +67,25 @@ def test_a_file_without_an_entry_is_taken_as_it_is_and_one_in_capitals_is_checke
         data.load("listed")
 
 
+@pytest.mark.parametrize("above", ["data/", "a/b/", "{folder}/", "/somewhere/else/"])
+def test_a_list_made_from_above_is_understood(tmp_path, monkeypatch, above):
+    monkeypatch.setenv("PRIVLAB_DATA", str(tmp_path))
+    np.savez(tmp_path / "own.npz", train_images=np.zeros((2, 8, 8), np.uint8), train_labels=np.arange(2))
+    (tmp_path / "SHA256SUMS").write_text(f"{ONE}  {above.format(folder=tmp_path)}own.npz\n")
+    with pytest.raises(ValueError, match=f"expected sha256:{ONE}"):
+        data.load("own")
+
+
+def test_a_list_that_is_a_folder_or_a_link_to_nothing_is_an_error(tmp_path):
+    (tmp_path / "SHA256SUMS").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="SHA256SUMS is not there, or is a link to nothing"):
+        sums.listed(tmp_path)
+    (tmp_path / "SHA256SUMS").unlink()
+    (tmp_path / "SHA256SUMS").mkdir()
+    with pytest.raises(IsADirectoryError, match="SHA256SUMS is a folder; give a file"):
+        sums.listed(tmp_path)
+
+
 def test_a_folder_is_checked_file_by_file(tmp_path, monkeypatch):
     from . import zoo
 

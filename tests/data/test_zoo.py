@@ -605,6 +605,25 @@ def test_no_argument_is_swallowed_for_files(tmp_path):
         data.load(None)
 
 
+def test_a_warning_stands_at_the_users_own_line(tmp_path):
+    zoo.folder(tmp_path, {**CLASSES, "notes.txt": b"x"})
+    with pytest.warns(UserWarning, match="left out") as told:
+        data.load(str(tmp_path), size=8)
+    assert told[0].filename == __file__
+
+
+def test_no_argument_is_swallowed_for_photographs_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRIVLAB_DATA", str(tmp_path))
+    zoo.packed(tmp_path / "photos.zip", {"cat_1.png": RED, "dog_1.png": BLUE})
+    assert data.load("photos", size=8, channels=1).shape == (1, 8, 8)
+    zoo.npz(tmp_path / "photos.npz")
+    assert data.load("photos").shape == (1, 8, 8)
+    with pytest.raises(ValueError, match=r"photos\.npz holds images of 8x8, not size=16"):
+        data.load("photos", size=16)
+    with pytest.raises(ValueError, match=r"channels=3 has no meaning for .*photos\.npz"):
+        data.load("photos", channels=3)
+
+
 def test_the_size_of_a_medmnist_set_chooses_its_file(tmp_path, monkeypatch):
     monkeypatch.setenv("PRIVLAB_DATA", str(tmp_path))
     path = zoo.npz(tmp_path / "pathmnist_64.npz", np.zeros((4, 64, 64, 3), np.uint8))
