@@ -17,6 +17,7 @@ from privlab.data.reading import reading, starts_as, tell
 SPLITS = ("train", "val", "test")
 _MOST_CLASSES = 100_000
 _DARK = 1 / 15  # whose brightest pixel is below this is in another unit: 0 and 1, 0 to 16, or 12 of 16 bits
+_ROUNDING = 1e-5  # by as much floats may be out of [0, 1]
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
 
@@ -144,6 +145,8 @@ def eight_bits(place: str, raw: np.ndarray) -> np.ndarray:
         count = int((~np.isfinite(raw)).sum())
         raise wrong(place, f"{_is(raw)} with {count} values that are not finite (NaN, inf)", wanted)
     low, high, most = raw.min(), raw.max(), 255
+    if kind == "f" and low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        raw, low, high = raw.clip(0, 1), max(low, 0), min(high, 1)
     if raw.dtype.newbyteorder("=") == np.uint16 and high > 255:
         raw, most = raw >> 8, 65535
     if low < 0 or high > most or (kind == "f" and 1 < high <= _DARK * most):

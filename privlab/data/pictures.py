@@ -92,7 +92,7 @@ def _nothing(path: Path, tree: Tree) -> str:
     suffixes = {os.path.splitext(name)[1].lower() for name in tree.files}
     holds = f"it holds {_some(sorted(tree.files))}" if tree.files else "it is empty"
     if ".npz" in suffixes:
-        holds += "; unpack it, and load the .npz"
+        holds += "; load that .npz itself, unpacked"
     elif suffixes == {".npy"}:
         holds += "; if that is a .npz by another name, call it .npz"
     elif suffixes & {".zip", ".gz", ".tar", ".rar", ".7z"}:

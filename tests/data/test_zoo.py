@@ -206,7 +206,7 @@ def test_what_is_left_out_is_counted_and_named_in_one_warning(tmp_path):
         ({"a.dcm": b"x", "b.HEIC": b"x"}, r"holds no image that Pillow opens .*it holds a\.dcm, b\.HEIC"),
         ({"cat/": b""}, "holds no image .*it is empty"),
         ({".a.png": RED}, "holds no image .*it is empty"),
-        ({"own.npz": b"PK"}, r"it holds own\.npz; unpack it, and load the \.npz"),
+        ({"own.npz": b"PK"}, r"it holds own\.npz; load that \.npz itself, unpacked"),
         ({"inner.zip": b"PK"}, "unpack what is packed in it"),
         ({"train_images.npy": b"x"}, r"call it \.npz"),
         ({**CLASSES, "loose.png": RED}, r"beside the class folders cat, dog: loose\.png; move each"),
@@ -346,6 +346,7 @@ RANDOM = np.random.default_rng(0).integers(0, 256, (4, 8, 6, 3), dtype=np.uint8)
         (RANDOM.astype(np.uint16) * 257, RANDOM),
         (RANDOM.astype(">u2") << 8, RANDOM),
         (RANDOM / 255, RANDOM),
+        (RANDOM / np.float32(255) * np.float32(1 + 2e-7) - np.float32(1e-7), RANDOM),  # rounding errors are no values
         (RANDOM.astype(np.float16), RANDOM),
         (RANDOM.astype(np.float32) + 0.25 * (RANDOM < 255), RANDOM),
         (RANDOM > 99, (RANDOM > 99) * 255),
