@@ -49,12 +49,34 @@ def images(name: str, value: object) -> None:
 
 
 def inputs(name: str, value: object) -> None:
-    """Raise unless `value` is a batch of images (see `images`) or of tokens, int64 `(N, length)`."""
+    """Raise unless `value` is a batch of images (see `images`), signals `(N, C, L)`, or tokens, int64 `(N, L)`."""
     if isinstance(value, Tensor) and value.dtype == torch.int64:
         if value.dim() != 2 or value.numel() == 0:
             raise ValueError(f"{name} has shape {tuple(value.shape)}; expected tokens (N, length), or images")
         return
-    images(name, value)
+    images(name, value[..., None] if isinstance(value, Tensor) and value.dim() == 3 else value)
+
+
+def targets(name: str, value: object, count: int) -> None:
+    """Raise unless `value` is what a loss takes for `count` inputs.
+
+    Class numbers, int64 `(N,)`; several labels an input, int64 or bool `(N, K)` of 0 and 1; or soft labels, floats
+    `(N, K)` in [0, 1].
+    """
+    if not isinstance(value, Tensor) or value.dim() != 2:
+        return labels(name, value, count)
+    if len(value) != count:
+        raise ValueError(f"{name} holds {len(value)} labels for {count} images; give one row of labels per image")
+    if value.dtype not in (torch.int64, torch.bool) and not value.is_floating_point():
+        raise TypeError(
+            f"{name} is {value.dtype} of shape {tuple(value.shape)}; give int64 or floats for labels (N, K)"
+        )
+    if value.numel() and not (value.min() >= 0 and value.max() <= 1):
+        low, high = value.min().item(), value.max().item()
+        raise ValueError(
+            f"{name} of shape {tuple(value.shape)} has values in [{low:g}, {high:g}]; they are to be in [0, 1]"
+        )
+    return None
 
 
 def labels(name: str, value: object, count: int) -> None:

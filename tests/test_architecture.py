@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "privlab"
-BASE = {"checks", "runtime"}
+BASE = {"checks", "runtime", "networks"}
 MAY_IMPORT = {
     "checks": set(),
     "runtime": {"checks"},
+    "networks": {"checks"},
     "data": BASE,
     "models": BASE,
     "sharing": {*BASE, "data", "models"},

@@ -1,4 +1,9 @@
-"""Perturb what is released: clip a gradient, add noise to it, or prune it. Acts on the release."""
+"""Perturb what is released: clip a gradient, add noise to it, or prune it. Acts on the release.
+
+What a gradient carries of running averages (`Gradient.buffers`) passes unprotected.
+"""
+
+from dataclasses import replace
 
 import torch
 
@@ -19,7 +24,7 @@ def clip(gradient: Gradient, bound: float) -> Gradient:
     """
     checks.number("bound", bound, 0, open_low=True)
     factor = max(1.0, norm(gradient) / bound)
-    return Gradient({name: gradient[name] / factor for name in gradient}, gradient.examples)
+    return replace(gradient, tensors={name: gradient[name] / factor for name in gradient})
 
 
 def gaussian(gradient: Gradient, std: float, seed: int | torch.Generator = 0) -> Gradient:
@@ -33,7 +38,7 @@ def gaussian(gradient: Gradient, std: float, seed: int | torch.Generator = 0) ->
     for name in gradient:
         noise = torch.randn(gradient[name].shape, generator=random, dtype=gradient[name].dtype)
         noisy[name] = gradient[name] + std * noise.to(gradient[name].device)
-    return Gradient(noisy, gradient.examples)
+    return replace(gradient, tensors=noisy)
 
 
 def prune(gradient: Gradient, share: float) -> Gradient:
@@ -50,7 +55,7 @@ def prune(gradient: Gradient, share: float) -> Gradient:
         flat = gradient[name].flatten()
         smallest = flat.abs().argsort()[: int(share * len(flat))]
         kept[name] = flat.index_fill(0, smallest, 0).view_as(gradient[name])
-    return Gradient(kept, gradient.examples)
+    return replace(gradient, tensors=kept)
 
 
 def clip_and_noise(gradient: Gradient, bound: float, noise: float, seed: int | torch.Generator = 0) -> Gradient:

@@ -1,99 +1,106 @@
-"""Federated learning in one process: the gradient of a mini-batch, FedSGD and FedAvg."""
+"""Federated learning in one process: the gradient of a mini-batch, FedSGD, FedAvg and FedBN."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from privlab import checks, runtime
+from privlab import checks, networks, runtime
+from privlab.sharing.losses import Loss, binary_cross_entropy, cross_entropy, right, value
+from privlab.sharing.messages import Gradient, Update, average, mean_update
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+__all__ = [
+    "Client",
+    "Gradient",
+    "Loss",
+    "Update",
+    "accuracy",
+    "average",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "fed_avg",
+    "fed_bn",
+    "fed_sgd",
+    "gradient",
+    "local_update",
+    "mini_batches",
+    "update_as_gradient",
+]
 Model = TypeVar("Model", bound=nn.Module)
-cross_entropy: Loss = nn.functional.cross_entropy
-
-
-def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The loss of a model with one output: logits `(N, 1)`, labels 0 or 1 `(N,)`."""
-    return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """What one client sends in one step: the mean gradient of its mini-batch, by parameter name.
-
-    `examples` is the size of the mini-batch, which a server that weights its clients is told.
-    """
-
-    tensors: Mapping[str, Tensor]
-    examples: int
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.tensors[name]
-
-    def __iter__(self):
-        return iter(self.tensors)
-
-    def layer(self, name: str) -> tuple[Tensor, Tensor]:
-        """The gradients of the weight `(N, L)` and the bias `(N,)` of the layer called `name`."""
-        try:
-            return self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
-        except KeyError:
-            has = [key.removesuffix(".bias") for key in self.tensors if key.endswith(".bias")]
-            raise ValueError(
-                f"layer={name!r}: this gradient has no weight and bias of that name; choose one of {', '.join(has)}"
-            ) from None
 
 
 @dataclass(frozen=True)
 class Client:
-    """One participant: its images `(N, C, H, W)` and their labels `(N,)`."""
+    """One participant: its images `(N, C, H, W)`, signals `(N, C, L)` or tokens `(N, length)`, and their labels.
+
+    Labels are what the loss takes: class numbers `(N,)`, or `(N, K)`, see `checks.targets`.
+    """
 
     images: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
-        checks.images("images", self.images)
-        checks.labels("labels", self.labels, len(self.images))
+        checks.inputs("images", self.images)
+        checks.targets("labels", self.labels, len(self.images))
 
 
 def gradient(
-    model: nn.Module, images: Tensor, labels: Tensor, *, loss: Loss = cross_entropy, layers: Sequence[str] = ()
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    loss: Loss = cross_entropy,
+    layers: Sequence[str] = (),
+    seed: int | torch.Generator = 0,
 ) -> Gradient:
     """The gradient of the mean loss over one mini-batch, which the client sends to the server.
 
-    images: `(B, C, H, W)` in [0, 1], or tokens `(B, length)`; labels: `(B,)`. The model is left as it was.
-    `layers` restricts the gradient to the named layers, which saves time where only those are read.
+    images: `(B, C, H, W)` in [0, 1], signals `(B, C, L)`, or tokens `(B, length)`; labels: what the loss takes, `(B,)`
+    for `cross_entropy`. The model is left as it was. `layers` restricts the gradient to the named layers and what is in
+    them, which saves time where only those are read. seed: of dropout. A weight that two layers share has the name of
+    the first. Raises ValueError where nothing is trained, and ValueError or TypeError for what does not fit.
     Source: "Curious", section 2, eq. 1 (there G_i).
     """
     checks.inputs("images", images)
-    checks.labels("labels", labels, len(images))
-    for name in layers:
-        checks.layer(model, name)
+    checks.targets("labels", labels, len(images))
+    inside = {id(each) for name in layers for each in checks.layer(model, name).parameters()}
     wanted = {
         name: parameter
         for name, parameter in model.named_parameters()
-        if not layers or name.rpartition(".")[0] in layers
+        if parameter.requires_grad and (not layers or id(parameter) in inside)
     }
-    before = [buffer.clone() for buffer in model.buffers()]
-    value = loss(model(images), labels)
-    found = torch.autograd.grad(value, list(wanted.values()))
-    for buffer, old in zip(model.buffers(), before, strict=True):  # BatchNorm in train mode has counted along
-        buffer.copy_(old)
-    return Gradient(dict(zip(wanted, found, strict=True)), len(images))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with networks.untouched(model), torch.enable_grad():
+        with networks.dice(model, seed):
+            made = value(model, images, labels, loss)
+        found = _slopes(made, wanted)
+        buffers = _changed(model, before)
+    return Gradient(found, len(images), buffers)
 
 
-def average(gradients: Sequence[Gradient]) -> Gradient:
-    """The mean of several clients' gradients, each client counting the same.
+def _slopes(loss: Tensor, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    used = bool(wanted) and loss.requires_grad
+    slopes = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True) if used else []
+    found = {name: each for name, each in zip(wanted, slopes, strict=False) if each is not None}
+    if not found:
+        raise ValueError("none of these weights is trained: all are frozen, or the loss does not use them; give others")
+    return found
 
-    Source: "Curious", eq. 1. Raises ValueError for none at all.
-    """
-    if not gradients:
-        raise ValueError("there are no gradients to average; give at least one")
-    mean = {name: torch.stack([g[name] for g in gradients]).mean(0) for name in gradients[0]}
-    return Gradient(mean, sum(g.examples for g in gradients))
+
+def _changed(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The buffers that are no longer what they were."""
+    now = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    return {name: each for name, each in now.items() if name not in before or not torch.equal(each, before[name])}
+
+
+@torch.no_grad()
+def _load_buffers(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    held = dict(model.named_buffers())
+    for name, new in buffers.items():
+        held[name].copy_(new)
 
 
 def mini_batches(client: Client, size: int, random: torch.Generator) -> list[Tensor]:
@@ -109,6 +116,7 @@ def fed_sgd(
     rounds: int = 10,
     batch: int = 32,
     lr: float = 0.1,
+    loss: Loss = cross_entropy,
     seed: int = 0,
     listen: Callable[[int, int, Gradient], None] | None = None,
     send: Callable[[int, int, nn.Module], nn.Module] | None = None,
@@ -119,20 +127,24 @@ def fed_sgd(
     Returns a trained copy. `listen(round, client, gradient)` is called with everything that the server
     receives: that is where an honest-but-curious server reads along. `send(round, client, model)` is what a
     malicious server sends in place of the shared model; gradients of another model are read and thrown
-    away. `protect(round, client, gradient)` is what the client does to its gradient first.
+    away. `protect(round, client, gradient)` is what the client does to its gradient first. Buffers, such as the running
+    averages of BatchNorm, are shared as `Gradient.buffers` and averaged by examples.
     Source: McMahan et al. 2017, Algorithm 1 with E = 1; "Curious", eq. 1.
     """
     checks.whole("rounds", rounds)
     checks.whole("batch", batch)
     checks.number("lr", lr, 0, open_low=True)
-    model = copy.deepcopy(model)
+    if not clients:
+        raise ValueError("there are no clients; give at least one")
+    model = networks.duplicate(model)
     random = runtime.generator(runtime.derive(seed, "fed_sgd"))
+    chance = runtime.generator(runtime.derive(seed, "dropout"))
     for number in range(rounds):
         received = []
         for index, client in enumerate(clients):
             chosen = mini_batches(client, batch, random)[0]
             sent = send(number, index, model) if send else model
-            answer = gradient(sent, client.images[chosen], client.labels[chosen])
+            answer = gradient(sent, client.images[chosen], client.labels[chosen], loss=loss, seed=chance)
             answer = protect(number, index, answer) if protect else answer
             if sent is model:
                 received.append(answer)
@@ -143,23 +155,45 @@ def fed_sgd(
         mean = average(received)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter.sub_(lr * mean[name])
+                if name in mean.tensors:
+                    parameter.sub_(lr * mean[name])
+        _load_buffers(model, mean.buffers)
     return model
 
 
 def local_update(
-    model: nn.Module, client: Client, *, epochs: int, batch: int, lr: float, random: torch.Generator
-) -> dict[str, Tensor]:
-    """What one client sends after local training: its new weights less those it was given, by name."""
-    local = copy.deepcopy(model)
-    optimiser = torch.optim.SGD(local.parameters(), lr=lr)
+    model: nn.Module,
+    client: Client,
+    *,
+    epochs: int,
+    batch: int,
+    lr: float,
+    random: torch.Generator,
+    loss: Loss = cross_entropy,
+) -> Update:
+    """What one client sends after local training: its new weights less those it was given, by name, and its buffers.
+
+    It trains a copy of the model, in the mode that it is in. What is frozen or unused is absent. Raises ValueError
+    where nothing is trained.
+    """
+    local = networks.duplicate(model)
+    weights = {name: each for name, each in local.named_parameters() if each.requires_grad}
+    if not weights:
+        raise ValueError("none of the model's weights is trained, all are frozen; give a model with some that are not")
+    optimiser = torch.optim.SGD(weights.values(), lr=lr)
+    chance = torch.Generator().manual_seed(zlib.crc32(random.get_state().numpy().tobytes()))  # draws nothing of random
+    used = set()
     for _ in range(epochs):
         for chosen in mini_batches(client, batch, random):
             optimiser.zero_grad()
-            cross_entropy(local(client.images[chosen]), client.labels[chosen]).backward()
+            with networks.dice(local, chance):
+                made = value(local, client.images[chosen], client.labels[chosen], loss)
+            made.backward()
             optimiser.step()
+            used |= {name for name, each in weights.items() if each.grad is not None}
     before = dict(model.named_parameters())
-    return {name: (value - before[name]).detach() for name, value in local.named_parameters()}
+    changes = {name: (each - before[name]).detach() for name, each in weights.items() if name in used}
+    return Update(changes, _changed(local, dict(model.named_buffers())))
 
 
 def update_as_gradient(update: Mapping[str, Tensor], examples: int, *, lr: float, steps: int) -> Gradient:
@@ -169,7 +203,62 @@ def update_as_gradient(update: Mapping[str, Tensor], examples: int, *, lr: float
     """
     checks.number("lr", lr, 0, open_low=True)
     checks.whole("steps", steps)
-    return Gradient({name: -value / (lr * steps) for name, value in update.items()}, examples)
+    gradients = {name: -change / (lr * steps) for name, change in update.items()}
+    return Gradient(gradients, examples, update.buffers if isinstance(update, Update) else {})
+
+
+@dataclass(frozen=True)
+class _Training:
+    rounds: int
+    epochs: int
+    batch: int
+    lr: float
+    loss: Loss
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "epochs", "batch"):
+            checks.whole(name, getattr(self, name))
+        checks.number("lr", self.lr, 0, open_low=True)
+
+
+def _rounds(
+    models: Sequence[nn.Module],
+    clients: Sequence[Client],
+    how: _Training,
+    listen: Callable[[int, int, Update], None] | None,
+    hide: tuple[str, ...] = (),
+) -> Iterator[Iterator[Update]]:
+    """In each round the update of every client, which trains its own of the models; all draw from one generator."""
+    if not clients:
+        raise ValueError("there are no clients; give at least one")
+    random = runtime.generator(runtime.derive(how.seed, "fed_avg"))
+    setting = {"epochs": how.epochs, "batch": how.batch}
+
+    def answers(number: int) -> Iterator[Update]:
+        for index, (model, client) in enumerate(zip(models, clients, strict=True)):
+            update = local_update(model, client, **setting, lr=how.lr, random=random, loss=how.loss)
+            if listen:
+                listen(number, index, _without(update, hide))
+            yield update
+
+    return (answers(number) for number in range(how.rounds))
+
+
+def _without(update: Update, layers: tuple[str, ...]) -> Update:
+    sent, buffers = (
+        {name: each for name, each in part.items() if not layers or not name.startswith(layers)}
+        for part in (update, update.buffers)
+    )
+    return Update(sent, buffers)
+
+
+@torch.no_grad()
+def _apply(model: nn.Module, update: Update) -> None:
+    weights = dict(model.named_parameters())
+    for name, change in update.items():
+        weights[name].add_(change)
+    _load_buffers(model, update.buffers)
 
 
 def fed_avg(
@@ -180,38 +269,65 @@ def fed_avg(
     epochs: int = 1,
     batch: int = 32,
     lr: float = 0.1,
+    loss: Loss = cross_entropy,
     seed: int = 0,
-    listen: Callable[[int, int, dict[str, Tensor]], None] | None = None,
+    listen: Callable[[int, int, Update], None] | None = None,
 ) -> Model:
     """FedAvg: in each round every client trains for `epochs` and sends its update; the server averages them.
 
-    Clients count by their numbers of examples. Returns a trained copy of `model`.
-    `listen(round, client, update)` is called with every update that the server receives.
+    Clients count by their numbers of examples. Buffers, such as the running averages of BatchNorm, are shared and
+    averaged as weights are; of whole numbers the largest is taken. `fed_bn` keeps BatchNorm at the clients. Returns a
+    trained copy of `model`. `listen(round, client, update)` is called with every update that the server receives.
     Source: McMahan et al. 2017, Algorithm 1.
     """
-    for name, value in (("rounds", rounds), ("epochs", epochs), ("batch", batch)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
-    model = copy.deepcopy(model)
-    random = runtime.generator(runtime.derive(seed, "fed_avg"))
-    total = sum(len(client.labels) for client in clients)
-    for number in range(rounds):
-        mean = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
-        for index, client in enumerate(clients):
-            update = local_update(model, client, epochs=epochs, batch=batch, lr=lr, random=random)
-            if listen:
-                listen(number, index, update)
-            for name, change in update.items():
-                mean[name] += change * (len(client.labels) / total)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.add_(mean[name])
-    return model
+    how = _Training(rounds, epochs, batch, lr, loss, seed)
+    shared, counts = networks.duplicate(model), [len(client.labels) for client in clients]
+    for updates in _rounds([shared] * len(clients), clients, how, listen):
+        _apply(shared, mean_update(updates, counts))
+    return shared
 
 
-@torch.no_grad()
+def fed_bn(
+    model: Model,
+    clients: Sequence[Client],
+    *,
+    rounds: int = 3,
+    epochs: int = 1,
+    batch: int = 32,
+    lr: float = 0.1,
+    loss: Loss = cross_entropy,
+    seed: int = 0,
+    listen: Callable[[int, int, Update], None] | None = None,
+) -> list[Model]:
+    """FedBN: as `fed_avg`, but each client keeps its BatchNorm layers, weights and running averages, to itself.
+
+    Returns one network a client: they share all but those layers. The server, and `listen`, never see them.
+    Raises ValueError for a model without BatchNorm. Source: Li et al. 2021, "FedBN", Algorithm 1.
+    """
+    own = [networks.duplicate(model) for _ in clients]
+    kinds = nn.modules.batchnorm._BatchNorm
+    norms = tuple(f"{name}." for name, layer in model.named_modules() if isinstance(layer, kinds))
+    if not norms:
+        raise ValueError(f"this {type(model).__name__} has no BatchNorm to keep at the clients; use fed_avg")
+    how = _Training(rounds, epochs, batch, lr, loss, seed)
+    counts = [len(client.labels) for client in clients]
+    for answers in _rounds(own, clients, how, listen, norms):
+        updates = list(answers)
+        mean = mean_update([_without(update, norms) for update in updates], counts)
+        for mine, update in zip(own, updates, strict=True):
+            kept = {name: change for name, change in update.items() if name.startswith(norms)}
+            counted = {name: each for name, each in update.buffers.items() if name.startswith(norms)}
+            _apply(mine, Update({**mean, **kept}, {**mean.buffers, **counted}))
+    return own
+
+
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The share of images whose largest logit is their label's, in [0, 1]."""
-    return (model(images).argmax(1) == labels).float().mean().item()
+    """The share of right decisions, in [0, 1]: measured in eval mode, 512 images at a time.
+
+    The model is left as it was. labels: `(N,)`, for one logit 0 or 1; soft labels `(N, K)`, whose largest is meant; or
+    0 and 1 as int64 `(N, K)`, a decision each.
+    """
+    checks.targets("labels", labels, len(images))
+    with networks.measured(model):
+        made = torch.cat([networks.logits(model, part) for part in images.split(512)])
+    return right(made, labels)

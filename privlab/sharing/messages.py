@@ -1,0 +1,97 @@
+"""What clients of federated learning send, and the server's means of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What one client sends in one step: the mean gradient of its mini-batch, by parameter name.
+
+    Of what is trained: a frozen weight, and one that the loss does not use, is absent. `examples` is the size of the
+    mini-batch, which a server that weights its clients is told. `buffers`: what the network counted along in that
+    step, such as the running averages of BatchNorm; they are sent too, and no defence of the gradient touches them.
+    """
+
+    tensors: Mapping[str, Tensor]
+    examples: int
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self):
+        return iter(self.tensors)
+
+    def layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """The gradients of the weight `(N, L)` and the bias `(N,)` of the layer called `name`."""
+        try:
+            return self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
+        except KeyError:
+            has = [key.removesuffix(".bias") for key in self.tensors if key.endswith(".bias")]
+            has = [key for key in has if f"{key}.weight" in self.tensors]
+            raise ValueError(
+                f"layer={name!r}: this gradient has no weight and bias of that name; "
+                f"choose one of {', '.join(has) or '(none)'}"
+            ) from None
+
+
+class Update(dict[str, Tensor]):
+    """What one client sends after local training: its new weights less those it was given, by name.
+
+    Of what was trained. `buffers` are the new values of what the network counted along (running averages of BatchNorm).
+    """
+
+    buffers: Mapping[str, Tensor]
+
+    def __init__(self, changes: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        super().__init__(changes)
+        self.buffers = buffers
+
+
+def average(gradients: Sequence[Gradient]) -> Gradient:
+    """The mean of several clients' gradients, each client counting the same.
+
+    What one client did not train counts as zero. Buffers are averaged by numbers of examples. Source: "Curious", eq. 1.
+    Raises ValueError for none at all, and for gradients of other shapes.
+    """
+    if not gradients:
+        raise ValueError("there are no gradients to average; give at least one")
+    mean = {}
+    for name in dict.fromkeys(name for g in gradients for name in g):
+        parts = [g[name] for g in gradients if name in g.tensors]
+        if len({part.shape for part in parts}) > 1:
+            shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+            raise ValueError(f"the gradients of {name!r} are {shapes}; average those of one model")
+        parts += [torch.zeros_like(parts[0])] * (len(gradients) - len(parts))
+        mean[name] = torch.stack(parts).mean(0)
+    return Gradient(
+        mean, sum(g.examples for g in gradients), mean_buffers([(g.buffers, g.examples) for g in gradients])
+    )
+
+
+def mean_buffers(sent: Sequence[tuple[Mapping[str, Tensor], int]]) -> dict[str, Tensor]:
+    """Buffers averaged by examples among those who send them; whole numbers, such as counters, are the largest."""
+    mean = {}
+    for name in dict.fromkeys(name for buffers, _ in sent for name in buffers):
+        parts = [(buffers[name], count) for buffers, count in sent if name in buffers]
+        total = sum(count for _, count in parts)
+        if parts[0][0].is_floating_point():
+            mean[name] = torch.stack([part * (count / total) for part, count in parts]).sum(0)
+        else:
+            mean[name] = torch.stack([part for part, _ in parts]).amax(0)
+    return mean
+
+
+def mean_update(updates: Iterable[Update], counts: Sequence[int]) -> Update:
+    """The mean of clients' updates, each by its number of examples; what one did not train has not changed there."""
+    mean: dict[str, Tensor] = {}
+    buffers = []
+    for update, count in zip(updates, counts, strict=True):
+        for name, change in update.items():
+            mean.setdefault(name, torch.zeros_like(change)).add_(change * (count / sum(counts)))
+        buffers.append((update.buffers, count))
+    return Update(mean, mean_buffers(buffers))
