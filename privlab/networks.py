@@ -4,6 +4,7 @@ Nothing here goes by a layer's name or place. What cannot be told for sure is re
 """
 
 import copy
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -17,10 +18,13 @@ Model = TypeVar("Model", bound=nn.Module)
 _VIEWS = {"AliasBackward0", "CloneBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "ViewBackward0"}
 
 
-def duplicate(model: Model) -> Model:
-    """A copy of the network; ValueError where it holds what torch cannot copy."""
+def duplicate(model: Model, replaced: dict[int, nn.Parameter] | None = None) -> Model:
+    """A copy of the network; ValueError where it holds what torch cannot copy.
+
+    replaced: by the `id` of a weight, what stands in its place in the copy.
+    """
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, dict(replaced or {}))
     except RuntimeError as error:
         raise ValueError(
             f"this {type(model).__name__} cannot be copied ({error}); where it uses torch.nn.utils.weight_norm or "
@@ -62,6 +66,11 @@ def dice(model: nn.Module, seed: int | torch.Generator) -> Iterator[None]:
             with torch.cuda.device(place):
                 torch.cuda.manual_seed(start)
         yield
+
+
+def beside(random: torch.Generator) -> torch.Generator:
+    """A generator that follows from the state of another, from which it draws nothing."""
+    return torch.Generator().manual_seed(zlib.crc32(random.get_state().numpy().tobytes()))
 
 
 @contextmanager

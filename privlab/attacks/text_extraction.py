@@ -42,14 +42,25 @@ class TextExtraction:
 
 
 @torch.no_grad()
-def plant(model: nn.Module, s: float = 0.99, *, sigma: float = 0.5, seed: int = 0, layer: str = "fc1") -> nn.Module:
+def plant(
+    model: nn.Module,
+    s: float = 0.99,
+    *,
+    sigma: float = 0.5,
+    seed: int = 0,
+    layer: str | None = None,
+    embedding: str | None = None,
+) -> nn.Module:
     """A copy of a text model with embeddings uniform in [0, 1] and trap weights in the dense layer `layer`.
 
-    Raises ValueError for a model without a layer called embedding. Source: "Curious", section 8.
+    layer, embedding: by default the first dense layer, and the one embedding that there is.
+    Raises ValueError for a model without an embedding. Source: "Curious", section 8.
     """
-    checks.layer(model, "embedding", nn.Embedding)
+    tables = [name for name, each in model.named_modules() if isinstance(each, nn.Embedding)]
+    embedding = tables[0] if embedding is None and len(tables) == 1 else embedding or "embedding"
+    checks.layer(model, embedding, nn.Embedding)
     planted = trap_weights.plant(model, s, sigma=sigma, seed=seed, layer=layer)
-    table = planted.get_parameter("embedding.weight")
+    table = planted.get_parameter(f"{embedding}.weight")
     random = runtime.generator(runtime.derive(seed, "embedding"))
     table.copy_(torch.empty(table.shape).uniform_(0, 1, generator=random))
     return planted

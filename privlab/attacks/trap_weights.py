@@ -3,7 +3,6 @@
 Source: Boenisch et al., "When the curious abandon honesty", section 6 and Algorithm 1.
 """
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from privlab import checks, runtime
+from privlab import checks, networks, runtime
 from privlab.attacks import gradient_extraction
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient
@@ -73,22 +72,21 @@ def plant(
     *,
     sigma: float = 0.5,
     seed: int | torch.Generator = 0,
-    layer: str = "fc1",
+    layer: str | None = None,
     drawn: Draw | None = None,
     hidden: bool = False,
 ) -> nn.Module:
-    """A copy of `model` whose dense layer `layer` carries trap weights and zero biases.
+    """A copy of `model` whose dense layer `layer`, by default the first, carries trap weights and zero biases.
 
     s: how large positive weights are beside negative ones, in (0, 1]; a smaller s lets fewer images through.
     `drawn` re-uses one random draw for several s; sigma and seed then play no part. With `hidden` the layer's own
     weights are kept but for their row means (see `hide`), and there is nothing to draw.
-    Raises ValueError for an s out of range, or a layer that is not a dense layer of the model.
+    Raises ValueError for an s out of range, or a layer that is not a dense layer of the model with weights of its own.
     Source: "Curious", section 6.2, Algorithm 1.
     """
     checks.number("s", s, 0, 1, open_low=True)
-    dense = checks.layer(model, layer, nn.Linear)
-    if not isinstance(dense, nn.Linear) or dense.bias is None:
-        raise ValueError(f"layer={layer!r} has no bias, and the attack divides by the bias gradient; choose another")
+    layer = networks.first_dense(model) if layer is None else layer
+    dense = networks.plain_dense(model, layer)
     if drawn is not None and hidden:
         raise ValueError("hidden=True moves the layer's own weights, and drawn= brings others; give one of them")
     if drawn is None and not hidden:
@@ -96,10 +94,12 @@ def plant(
     if drawn is not None and drawn.minus.shape != dense.weight.shape:
         raise ValueError(f"drawn is {tuple(drawn.minus.shape)}, but {layer!r} needs {tuple(dense.weight.shape)}")
     trapped = hide(dense.weight, s) if drawn is None else drawn.weights(s)
-    weights = nn.Parameter(trapped.to(dense.weight))
     # What deepcopy finds in its memo it takes as the copy: the large old weight is never copied.
-    replaced = {id(dense.weight): weights, id(dense.bias): nn.Parameter(torch.zeros_like(dense.bias))}
-    return copy.deepcopy(model, replaced)
+    replaced = {
+        id(old): nn.Parameter(new, requires_grad=old.requires_grad)
+        for old, new in ((dense.weight, trapped.to(dense.weight)), (dense.bias, torch.zeros_like(dense.bias)))
+    }
+    return networks.duplicate(model, replaced)
 
 
 def hide(weight: Tensor, s: float, *, balanced: bool = False) -> Tensor:
@@ -127,7 +127,7 @@ def tune(
     *,
     shape: Sequence[int],
     seed: int = 0,
-    layer: str = "fc1",
+    layer: str | None = None,
 ) -> tuple[float, list[int]]:
     """The s in `values` that yields most images, and how many each yielded, by the adversary's own count.
 
@@ -137,8 +137,8 @@ def tune(
     """
     if not values:
         raise ValueError("values is empty; give at least one s")
-    dense = checks.layer(model, layer, nn.Linear)
-    neurons, inputs = dense.get_parameter("weight").shape
+    layer = networks.first_dense(model) if layer is None else layer
+    neurons, inputs = networks.plain_dense(model, layer).weight.shape
     drawn = draw(neurons, inputs, seed=seed)
     counts = []
     for s in values:

@@ -1,6 +1,5 @@
 """Federated learning in one process: the gradient of a mini-batch, FedSGD, FedAvg and FedBN."""
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -181,7 +180,7 @@ def local_update(
     if not weights:
         raise ValueError("none of the model's weights is trained, all are frozen; give a model with some that are not")
     optimiser = torch.optim.SGD(weights.values(), lr=lr)
-    chance = torch.Generator().manual_seed(zlib.crc32(random.get_state().numpy().tobytes()))  # draws nothing of random
+    chance = networks.beside(random)
     used = set()
     for _ in range(epochs):
         for chosen in mini_batches(client, batch, random):

@@ -69,12 +69,12 @@ def average(gradients: Sequence[Gradient]) -> Gradient:
         parts += [torch.zeros_like(parts[0])] * (len(gradients) - len(parts))
         mean[name] = torch.stack(parts).mean(0)
     return Gradient(
-        mean, sum(g.examples for g in gradients), mean_buffers([(g.buffers, g.examples) for g in gradients])
+        mean, sum(g.examples for g in gradients), mean_by_examples([(g.buffers, g.examples) for g in gradients])
     )
 
 
-def mean_buffers(sent: Sequence[tuple[Mapping[str, Tensor], int]]) -> dict[str, Tensor]:
-    """Buffers averaged by examples among those who send them; whole numbers, such as counters, are the largest."""
+def mean_by_examples(sent: Sequence[tuple[Mapping[str, Tensor], int]]) -> dict[str, Tensor]:
+    """Tensors averaged by examples among those who send them; of whole numbers, such as counters, the largest."""
     mean = {}
     for name in dict.fromkeys(name for buffers, _ in sent for name in buffers):
         parts = [(buffers[name], count) for buffers, count in sent if name in buffers]
@@ -94,4 +94,4 @@ def mean_update(updates: Iterable[Update], counts: Sequence[int]) -> Update:
         for name, change in update.items():
             mean.setdefault(name, torch.zeros_like(change)).add_(change * (count / sum(counts)))
         buffers.append((update.buffers, count))
-    return Update(mean, mean_buffers(buffers))
+    return Update(mean, mean_by_examples(buffers))

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,8 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from privlab import checks, models, runtime
-from privlab.sharing.federated import Client, cross_entropy, mini_batches
+from privlab import checks, models, networks, runtime
+from privlab.sharing.federated import Client, mini_batches
+from privlab.sharing.losses import Loss, cross_entropy, of_logits, right
+from privlab.sharing.messages import mean_by_examples
 
 WEIGHTS = ("handed_on", "averaged")
 Penalty = Callable[[Tensor, Tensor], Tensor]  # the owner's own loss of (images, activations)
@@ -44,36 +45,40 @@ class Split:
 
     @property
     def whole(self) -> nn.Sequential:
-        """Both segments as one network, which shares their weights and has the names of their layers."""
-        return nn.Sequential(OrderedDict([*self.owner.named_children(), *self.server.named_children()]))
+        """Both segments as one network, which shares their weights and has the names of their layers.
+
+        Raises ValueError for segments with a name in common.
+        """
+        layers = [*networks.steps(self.owner), *networks.steps(self.server)]
+        return networks.sequential(layers, self.owner.training)
 
 
 def segments(model: nn.Sequential, cut: str) -> Split:
     """A copy of the network, cut after the layer called `cut`.
 
-    Raises ValueError for a name that is not one of its layers, or is the last, with those there are.
+    Raises ValueError for a name that is not one of its layers, or is the last, with those there are, and like
+    `models.cut` for weights that both sides would need.
     """
-    owner, server = models.cut(copy.deepcopy(model), cut)
+    owner, server = models.cut(networks.duplicate(model), cut)
     return Split(owner, server, Traffic())
 
 
-@torch.no_grad()
 def send(
     owner: nn.Module, images: Tensor, *, protect: Protect | None = None, seed: int | torch.Generator = 0
 ) -> Tensor:
     """What a data owner sends when it asks for predictions: `(N, C, H, W)` -> activations `(N, ...)`.
 
-    protect: a defence on the release. The segment is used in eval mode, and left as it was.
+    images: or signals `(N, C, L)`, or tokens `(N, length)`. protect: a defence on the release. The segment is used in
+    eval mode, and left as it was.
     """
-    checks.images("images", images)
-    random, was = runtime.generator(seed), owner.training
-    owner.eval()
-    sent = torch.cat([owner(part) for part in images.split(512)])
-    owner.train(was)
-    return protect(sent, seed=random) if protect else sent
+    checks.inputs("images", images)
+    random = runtime.generator(seed)
+    with networks.measured(owner):
+        sent = torch.cat([networks.outputs(owner, part) for part in images.split(512)])
+    with torch.no_grad():
+        return protect(sent, seed=random) if protect else sent
 
 
-@torch.no_grad()
 def accuracy(
     parts: Split,
     images: Tensor,
@@ -82,14 +87,15 @@ def accuracy(
     protect: Protect | None = None,
     seed: int | torch.Generator = 0,
 ) -> float:
-    """The share of images that the server classifies right from what it is sent, in [0, 1]."""
-    was = parts.server.training
-    parts.server.eval()
-    logits = torch.cat(
-        [parts.server(part) for part in send(parts.owner, images, protect=protect, seed=seed).split(512)]
-    )
-    parts.server.train(was)
-    return (logits.argmax(1) == labels).float().mean().item()
+    """The share of images that the server classifies right from what it is sent, in [0, 1].
+
+    labels: as in `federated.accuracy`. Both segments are used in eval mode, and left as they were.
+    """
+    checks.targets("labels", labels, len(images))
+    sent = send(parts.owner, images, protect=protect, seed=seed)
+    with networks.measured(parts.server):
+        logits = torch.cat([networks.logits(parts.server, part, "activations") for part in sent.split(512)])
+    return right(logits, labels)
 
 
 def train(
@@ -101,6 +107,7 @@ def train(
     epochs: int = 1,
     batch: int = 32,
     lr: float = 1e-3,
+    loss: Loss = cross_entropy,
     weights: str = "handed_on",
     protect: Protect | None = None,
     penalty: Penalty | None = None,
@@ -111,11 +118,11 @@ def train(
     """Split learning: an owner sends the activations of a mini-batch, the server sends back their gradient.
 
     In each of `rounds`, every owner trains for `epochs` with Adam. The owners share one segment: `handed_on`, each
-    goes on from the weights of the one before (one owner has nobody to hand to); `averaged`, each begins the round
-    with the same weights, the server keeps a copy of its segment for each, and both are averaged by examples, as in
-    FedAvg (split learning within federated learning). The server knows the labels.
+    goes on from the weights of the one before; `averaged`, each begins the round with the same weights, the server
+    keeps a copy of its segment for each, and both are averaged by examples, as in FedAvg. The server knows the labels.
     protect: what owners do to activations before they leave, in training too. penalty: a loss of (images, what is
-    sent) that the owner adds for its own segment; the server sees nothing of it.
+    sent) that the owner adds for its own segment; the server sees nothing of it. A model in eval mode is put into
+    train mode; of one that is in train mode, parts in eval mode stay so.
     `listen(round, owner, activations)` is called with everything that the server receives, and `after(round, parts)`
     with the network as it is after each round. Returns trained copies of the two segments.
     Raises ValueError for no owners, an unknown layer, or numbers out of range.
@@ -128,8 +135,9 @@ def train(
     if not owners:
         raise ValueError("there are no data owners; give at least one")
     parts, random = segments(model, cut), runtime.generator(runtime.derive(seed, "split"))
-    parts.owner.train(), parts.server.train()
-    wire = _Wire(parts.traffic, protect, penalty, random)
+    if not model.training:
+        parts.owner.train(), parts.server.train()
+    wire = _Wire(parts.traffic, loss, protect, penalty, random)
     optimisers = _optimisers(parts, lr)
     for number in range(rounds):
         start, trained = _state(parts), []
@@ -143,10 +151,10 @@ def train(
                     wire.step(parts, optimisers, client.images[chosen], client.labels[chosen])
             trained.append((_state(parts), len(client.labels)))
         if weights == "averaged":
-            _load(parts, _mean(trained))
+            _load(parts, mean_by_examples(trained))
         if len(owners) > 1:  # one way from owner to owner; up to the server, and down again, where they are averaged
             trips = 2 * len(owners) if weights == "averaged" else len(owners)
-            parts.traffic.weights += trips * sum(_bytes(each) for each in parts.owner.parameters())
+            parts.traffic.weights += trips * sum(map(_bytes, [*parts.owner.parameters(), *parts.owner.buffers()]))
         if after:
             after(number, parts)
     return parts
@@ -160,6 +168,7 @@ def retrain_server(
     epochs: int = 1,
     batch: int = 32,
     lr: float = 1e-3,
+    loss: Loss = cross_entropy,
     seed: int = 0,
 ) -> Split:
     """The server's segment trained on while the owners' stays as it is, so that it learns to bear their noise.
@@ -171,7 +180,7 @@ def retrain_server(
         checks.whole(name, value)
     checks.number("lr", lr, 0, open_low=True)
     parts, random = copy.deepcopy(parts), runtime.generator(runtime.derive(seed, "retrain"))
-    wire = _Wire(parts.traffic, protect, None, random)
+    wire = _Wire(parts.traffic, loss, protect, None, random)
     frozen = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)  # moves nothing of the owner's
     optimisers = frozen, torch.optim.Adam(parts.server.parameters(), lr=lr, fused=True)
     for _ in range(epochs):
@@ -189,20 +198,29 @@ class _Wire:
     """One mini-batch up the wire and back, counted."""
 
     traffic: Traffic
+    loss: Loss
     protect: Protect | None
     penalty: Penalty | None
     random: torch.Generator
     listen: Callable[[Tensor], None] | None = None
 
+    def __post_init__(self) -> None:
+        self.chance = networks.beside(self.random)
+
     def step(self, parts: Split, optimisers: Optimisers, images: Tensor, labels: Tensor) -> None:
-        activations = parts.owner(images)
+        with networks.dice(parts.owner, self.chance):
+            activations = networks.outputs(parts.owner, images)
         sent = self.protect(activations, seed=self.random) if self.protect else activations
+        if not sent.is_floating_point():
+            raise ValueError(f"what is sent is {sent.dtype}, which has no gradient; cut after the embedding")
         received = sent.detach().requires_grad_()  # all that the server has
         if self.listen:
             self.listen(received.detach().clone())
         for optimiser in optimisers:
             optimiser.zero_grad()
-        cross_entropy(parts.server(received), labels).backward()
+        with networks.dice(parts.server, self.chance):
+            logits = networks.logits(parts.server, received, "activations")
+        of_logits(logits, labels, self.loss).backward()
         returned = received.grad
         assert returned is not None
         self.traffic.activations += _bytes(received)
@@ -223,7 +241,7 @@ def _optimisers(parts: Split, lr: float) -> Optimisers:
     nothing = [torch.zeros(1, requires_grad=True)]
     return (
         torch.optim.Adam(list(parts.owner.parameters()) or nothing, lr=lr, fused=True),
-        torch.optim.Adam(parts.server.parameters(), lr=lr, fused=True),
+        torch.optim.Adam(list(parts.server.parameters()) or nothing, lr=lr, fused=True),
     )
 
 
@@ -233,12 +251,3 @@ def _state(parts: Split) -> dict[str, Tensor]:
 
 def _load(parts: Split, state: State) -> None:
     parts.whole.load_state_dict(state)
-
-
-def _mean(states: Sequence[tuple[State, int]]) -> dict[str, Tensor]:
-    """States of equal networks, averaged by numbers of examples; whole numbers, such as counters, are the first's."""
-    total = sum(count for _, count in states)
-    mean = dict(states[0][0])
-    for name in [name for name, value in mean.items() if value.is_floating_point()]:
-        mean[name] = torch.stack([state[name] * (count / total) for state, count in states]).sum(0)
-    return mean
