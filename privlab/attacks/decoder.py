@@ -3,16 +3,14 @@
 The adversary sends images of its own through the data owners' segment, and trains a decoder on the pairs.
 """
 
-import copy
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from privlab import checks, runtime
+from privlab import checks, networks, runtime
 from privlab.attacks.threat import ThreatModel
 from privlab.models.initialisation import draw_like_pytorch
 from privlab.sharing import split
@@ -49,56 +47,89 @@ def mirror(segment: nn.Sequential, shape: Sequence[int], *, seed: int = 0) -> nn
     A convolution becomes a transposed one with the same kernel and stride, pooling becomes enlarging, a dense layer a
     dense layer the other way round, a residual stage one transposed convolution; ReLU follows each but the last, and
     a sigmoid that, since pixels are in [0, 1]. All sizes are derived from the segment, whatever the cut. It knows the
-    segment's layers, and nothing of its weights. shape: (C, H, W) of an image.
-    Raises ValueError for a segment that does not take such images.
+    segment's layers, and nothing of its weights. shape: (C, H, W) of an image, or (C, L) of a signal.
+    Raises ValueError for a segment that does not take such images, and names the layer that has no mirror.
     Source: "Zen", section 4.2 (as many transposed convolutions as there are convolutions before the cut).
     """
-    sizes, values = [], torch.zeros(1, *shape, device=_device(segment))
-    probe = copy.deepcopy(segment).eval()
-    try:
-        with torch.no_grad():
-            for layer in probe:
-                before, values = values.shape[1:], layer(values)
-                sizes.append((layer, before, values.shape[1:]))
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"this segment does not take images of shape {tuple(shape)}: {error}") from error
-    layers = [undone for size in reversed(sizes) for undone in _undo(*size)]
+    probe = networks.duplicate(segment)
+    device, kind = networks.device(segment), networks.dtype(segment)
+    parts, values = _parts(probe), torch.zeros(1, *shape, device=device, dtype=kind)
+    layers: list[nn.Module] = []
+    with networks.measured(probe):
+        for name, layer in parts:
+            before = values
+            try:
+                values = layer(values)
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(f"this segment does not take images of shape {tuple(shape)}: {error}") from error
+            layers = [*_undo(name, layer, before.shape[1:], values.shape[1:]), *layers]
     if any(isinstance(layer, nn.ReLU) for layer in layers):
         last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
         layers[last] = nn.Sigmoid()
     network = nn.Sequential(*layers)
     draw_like_pytorch(network, runtime.derive(seed, "decoder"))
-    return network.to(_device(segment))
+    return network.to(device, kind)
 
 
-def _undo(layer: nn.Module, before: torch.Size, after: torch.Size) -> list[nn.Module]:
-    """What turns `(*after)` back to `(*before)`; its weights are not drawn yet."""
-    transposed = functools.partial(skip_init, nn.ConvTranspose2d)
+def _parts(segment: nn.Module, name: str = "") -> list[tuple[str, nn.Module]]:
+    """The layers of a segment in order, those of a Sequential in it one by one; a stage of blocks stays whole."""
+    found = []
+    for inner, layer in networks.steps(segment):
+        whole = f"{name}{inner}"
+        blocks = any(list(each.children()) and type(each) is not nn.Sequential for each in layer.modules())
+        if isinstance(layer, nn.Sequential) and not blocks:
+            found += _parts(layer, f"{whole}.")
+        else:
+            found.append((whole, layer))
+    return found
+
+
+def _undo(name: str, layer: nn.Module, before: torch.Size, after: torch.Size) -> list[nn.Module]:
+    """What turns `(*after)` back to `(*before)`; its weights are not drawn yet. ValueError where there is none."""
+    made: list[nn.Module]
     if isinstance(layer, nn.Linear):
-        return [skip_init(nn.Linear, after[0], before[0]), nn.ReLU()]
-    if isinstance(layer, nn.Conv2d):
-        kernel, stride, padding = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
-        missing = (  # the rows and columns that the convolution's last stride left out
-            before[1] - ((after[1] - 1) * stride[0] - 2 * padding[0] + kernel[0]),
-            before[2] - ((after[2] - 1) * stride[1] - 2 * padding[1] + kernel[1]),
+        made = [skip_init(nn.Linear, after[-1], before[-1]), nn.ReLU()]
+    elif isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        made = _transposed(layer, before, after)
+    elif before == after and all(weight.dim() < 2 for weight in layer.parameters()):
+        made = []  # an activation or a norm has nothing to undo
+    elif before.numel() == after.numel() and not list(layer.parameters()):
+        made = [*([nn.Flatten()] if len(after) > 1 else []), nn.Unflatten(1, tuple(before))]
+    elif len(before) == len(after) > 1:
+        made = [nn.Upsample(size=tuple(before[1:]))] if before[1:] != after[1:] else []
+        if any(weight.dim() == 4 for weight in layer.parameters()):  # a stage of residual blocks
+            made += [skip_init(nn.ConvTranspose2d, after[0], before[0], 3, padding=1), nn.ReLU()]
+    else:
+        made = []
+    with torch.no_grad():
+        back = nn.Sequential(*made)(torch.zeros(2, *after)).shape[1:]
+    if back != before:
+        raise ValueError(
+            f"layer {name!r}, a {type(layer).__name__} from {tuple(before)} to {tuple(after)}, has no mirror; "
+            "cut before it, or build a decoder of your own"
         )
-        return [transposed(after[0], before[0], kernel, stride, padding, missing), nn.ReLU()]
-    if len(before) == 3 and len(after) == 1:
-        return [nn.Unflatten(1, tuple(before))]
-    size: list[nn.Module] = [nn.Upsample(size=tuple(before[1:]))] if before[1:] != after[1:] else []
-    if any(parameter.dim() == 4 for parameter in layer.parameters()):  # a stage of residual blocks
-        return [*size, transposed(after[0], before[0], 3, padding=1), nn.ReLU()]
-    return size  # pooling; an activation or a norm keeps its size, and has nothing to undo
+    return made
 
 
-def _pair(value: int | str | tuple[int, ...]) -> tuple[int, int]:
-    if isinstance(value, str):
-        raise ValueError(f"padding={value!r} has no size of its own; give the segment a number")
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+def _transposed(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, before: torch.Size, after: torch.Size) -> list[nn.Module]:
+    """A transposed convolution with the same kernel, stride, dilation and groups, brought to the size of `before`."""
+    kinds = {nn.Conv1d: nn.ConvTranspose1d, nn.Conv2d: nn.ConvTranspose2d, nn.Conv3d: nn.ConvTranspose3d}
+    kind = next(back for forth, back in kinds.items() if isinstance(layer, forth))
+    stride, dilation = layer.stride, layer.dilation
+    spans = [step * (size - 1) for size, step in zip(layer.kernel_size, dilation, strict=True)]
+    padding = layer.padding
+    if isinstance(padding, str):
+        padding = tuple((span + 1) // 2 if padding == "same" else 0 for span in spans)
+    missing = [  # the rows and columns that the convolution's last stride left out
+        big - ((small - 1) * step - 2 * pad + span + 1)
+        for big, small, step, pad, span in zip(before[1:], after[1:], stride, padding, spans, strict=True)
+    ]
+    fits = all(0 <= gap < max(a, b) for gap, a, b in zip(missing, stride, dilation, strict=True))
+    extra = tuple(missing) if fits else 0
+    undone = skip_init(
+        kind, after[0], before[0], layer.kernel_size, stride, padding, extra, groups=layer.groups, dilation=dilation
+    )
+    return [undone, *([] if fits else [nn.Upsample(size=tuple(before[1:]))]), nn.ReLU()]
 
 
 class Standardise(nn.Module):
@@ -118,10 +149,18 @@ class Standardise(nn.Module):
 
 @torch.no_grad()
 def _begin_at_the_mean(decoder: nn.Sequential, images: Tensor) -> None:
-    """The last layer before the sigmoid: small weights, and a bias at which the sigmoid gives the mean image."""
-    last = [layer for layer in decoder if isinstance(layer, nn.Linear | nn.ConvTranspose2d)][-1]
-    mean = images.mean(0).flatten() if isinstance(last, nn.Linear) else images.mean((0, 2, 3))
-    assert last.bias is not None
+    """The last layer before a sigmoid: small weights, and a bias at which the sigmoid gives the mean image.
+
+    A decoder that does not end so begins as it was drawn.
+    """
+    kinds = (nn.Linear, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    layers = [layer for layer in decoder if list(layer.parameters()) or isinstance(layer, nn.Sigmoid)]
+    if len(layers) < 2 or not isinstance(layers[-1], nn.Sigmoid) or not isinstance(layers[-2], kinds):
+        return
+    last = layers[-2]
+    mean = images.mean(0).flatten() if isinstance(last, nn.Linear) else images.transpose(0, 1).flatten(1).mean(1)
+    if last.bias is None or last.bias.shape != mean.shape:
+        return
     last.bias.copy_(mean.clamp(0.01, 0.99).logit())
     last.weight.mul_(0.3)
 
@@ -153,23 +192,29 @@ def train(
     for name, value in (("epochs", epochs), ("batch", batch)):
         checks.whole(name, value)
     checks.number("lr", lr, 0, open_low=True)
-    checks.images("images", images)
+    checks.inputs("images", images)
     if len(activations) != len(images):
         raise ValueError(f"there are {len(activations)} activations for {len(images)} images; give one of each")
-    decoder, random = copy.deepcopy(decoder).train(), runtime.generator(runtime.derive(seed, "decode"))
-    if (made := tuple(decoder(activations[:1]).shape[1:])) != images.shape[1:]:
+    networks.steps(decoder)
+    decoder, random = networks.duplicate(decoder).train(), runtime.generator(runtime.derive(seed, "decode"))
+    with networks.measured(decoder):
+        made = tuple(networks.outputs(decoder, activations[:1], "activations").shape[1:])
+    if made != images.shape[1:]:
         raise ValueError(f"the decoder makes {made} of these activations, the images are {tuple(images.shape[1:])}")
     if not list(decoder.parameters()):
         return decoder.eval()
     _begin_at_the_mean(decoder, images)
-    decoder.insert(0, Standardise(protect(activations, seed=random) if protect else activations))
+    chance = networks.beside(random)
+    known = Standardise(protect(activations, seed=random) if protect else activations)
+    decoder = nn.Sequential(known, *(layer for _, layer in networks.steps(decoder)))
     optimiser = torch.optim.Adam(decoder.parameters(), lr=lr, fused=True)
     for epoch in range(epochs):
         total = 0.0
         for chosen in torch.randperm(len(images), generator=random).to(images.device).split(batch):
             seen = activations[chosen]
             seen = protect(seen, seed=random) if protect else seen
-            loss = nn.functional.mse_loss(decoder(seen), images[chosen])
+            with networks.dice(decoder, chance):
+                loss = nn.functional.mse_loss(decoder(seen), images[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -193,14 +238,15 @@ def fit(
     For `epochs`, and for `steps` of 32 images at least: a few hundred images are shown to it more often. protect: the
     defence that the adversary knows of. Raises ValueError like `mirror` and `train`.
     """
-    checks.images("images", images)
+    checks.inputs("images", images)
     epochs = max(epochs, -(-steps * 32 // len(images)))
     seed = runtime.derive(seed, "decoder")
     network = mirror(segment, images.shape[1:], seed=seed)
     return train(network, split.send(segment, images), images, protect=protect, epochs=epochs, seed=seed)
 
 
-@torch.no_grad()
-def reconstruct(decoder: nn.Sequential, activations: Tensor) -> Tensor:
-    """The images `(N, C, H, W)` in [0, 1] that the decoder makes of intercepted activations `(N, ...)`."""
-    return torch.cat([decoder(part) for part in activations.split(512)]).clamp(0, 1)
+def reconstruct(decoder: nn.Module, activations: Tensor) -> Tensor:
+    """The images `(N, C, H, W)` in [0, 1] that the decoder, in eval mode, makes of intercepted activations `(N, ...)`."""
+    with networks.measured(decoder):
+        made = [networks.outputs(decoder, part, "activations") for part in activations.split(512)]
+    return torch.cat(made).clamp(0, 1)

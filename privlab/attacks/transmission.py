@@ -3,7 +3,6 @@
 Source: Boenisch et al., "When the curious abandon honesty", section 7, figure 3, and appendix B.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from privlab import checks, runtime
+from privlab import checks, networks, runtime
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient
 
@@ -55,9 +54,8 @@ class Transmission:
         Columns at which nothing arrives keep their honest weights: they are multiplied by zero.
         Raises ValueError for weights of another shape.
         """
-        model = copy.deepcopy(self.model)
-        dense = model.get_submodule(self.layer)
-        assert isinstance(dense, nn.Linear)
+        model = networks.duplicate(self.model)
+        dense = networks.plain_dense(model, self.layer)
         if weights.shape != (dense.out_features, len(self.columns)):
             wanted = (dense.out_features, len(self.columns))
             raise ValueError(f"weights are {tuple(weights.shape)}; expected {wanted}, neurons by values of the input")
@@ -68,7 +66,7 @@ class Transmission:
 
 @torch.no_grad()
 def transmit(
-    model: nn.Sequential, shape: Sequence[int], *, layer: str = "fc1", hidden: bool = False, seed: int = 0
+    model: nn.Sequential, shape: Sequence[int], *, layer: str | None = None, hidden: bool = False, seed: int = 0
 ) -> Transmission:
     """Set every layer before `layer` so that non-negative inputs of `shape` arrive there unaltered.
 
@@ -77,15 +75,21 @@ def transmit(
     ReLU silences their maps. Dense layers pass each value to a random neuron of its own and keep the others
     dead; with `hidden` they do so as in appendix B, points (1) to (4): random positive factors, negative
     random weights into dead neurons, honest weights out of them.
-    Raises ValueError, with the reason, for a layer through which nothing can be carried.
+    layer: by default the first dense one. It is one of the model's own layers, not a part of one. What arrives there
+    is compared with what went in. Raises ValueError, with the reason, for a layer through which nothing can be carried,
+    and TypeError for a network whose layers do not simply follow one another.
     """
     for size in shape:
         checks.whole("shape", size)
+    layer = networks.first_dense(model) if layer is None else layer
     checks.layer(model, layer, nn.Linear)
     random = runtime.generator(runtime.derive(seed, "transmit"))
-    planted = copy.deepcopy(model)
-    before = [(name, part) for name, part in planted.named_children()]
-    before = before[: [name for name, _ in before].index(layer)]
+    planted = networks.duplicate(model)
+    before = networks.steps(planted)
+    names = [name for name, _ in before]
+    if layer not in names:
+        raise ValueError(f"layer={layer!r} is a part of another; take the model apart, so that it is one of {names}")
+    before = before[: names.index(layer)]
     _check_order(before, shape)
     convolutions = [part for _, part in before if isinstance(part, nn.Conv2d)]
     area = math.prod(shape[1:])
@@ -101,7 +105,22 @@ def transmit(
         elif not isinstance(part, nn.ReLU | nn.Flatten):
             raise ValueError(f"{name} is a {type(part).__name__}, through which an input does not pass unaltered")
     device = next(planted.parameters()).device
-    return Transmission(planted, layer, columns.to(device), scales.to(device))
+    made = Transmission(planted, layer, columns.to(device), scales.to(device))
+    _check_arrival(made, shape, random)
+    return made
+
+
+def _check_arrival(made: Transmission, shape: Sequence[int], random: torch.Generator) -> None:
+    """That an input arrives as it should: layers can have hooks, shared weights, or a forward of their own."""
+    values = torch.rand(2, *shape, generator=random).to(made.columns.device, networks.dtype(made.model))
+    with networks.measured(made.model):
+        arrived = networks.input_of(made.model, made.layer, values)
+    wanted = values.flatten(1) * made.scales.to(values)
+    if arrived.dim() != 2 or not torch.allclose(arrived[:, made.columns], wanted, rtol=1e-3, atol=1e-4):
+        raise ValueError(
+            f"the input does not arrive at {made.layer!r} unaltered: a layer before it shares weights, computes them "
+            "(a parametrization), or does something of its own (a hook, a subclass); transmit through plain layers"
+        )
 
 
 def _check_order(before: Sequence[tuple[str, nn.Module]], shape: Sequence[int]) -> None:
