@@ -21,15 +21,19 @@ _VIEWS = {"AliasBackward0", "CloneBackward0", "ReshapeAliasBackward0", "UnsafeVi
 def duplicate(model: Model, replaced: dict[int, nn.Parameter] | None = None) -> Model:
     """A copy of the network; ValueError where it holds what torch cannot copy.
 
-    replaced: by the `id` of a weight, what stands in its place in the copy.
+    replaced: by the `id` of a weight, what stands in its place in the copy. Hooks on weights are those of the original.
     """
     try:
-        return copy.deepcopy(model, dict(replaced or {}))
+        copied = copy.deepcopy(model, dict(replaced or {}))
     except RuntimeError as error:
         raise ValueError(
             f"this {type(model).__name__} cannot be copied ({error}); where it uses torch.nn.utils.weight_norm or "
             "spectral_norm, take those of torch.nn.utils.parametrizations"
         ) from error
+    for old, new in zip(model.parameters(), copied.parameters(), strict=True):  # torch leaves them behind
+        for hook in (old._backward_hooks or {}).values():
+            new.register_hook(hook)
+    return copied
 
 
 @contextmanager
@@ -107,7 +111,7 @@ def outputs(model: nn.Module, inputs: Tensor, name: str = "images") -> Tensor:
     inputs that it does not take.
     """
     try:
-        made = model(inputs)
+        made = model(inputs.clone())  # its first layer may write into them
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         if inputs.is_floating_point() and inputs.dtype != dtype(model):
             raise TypeError(

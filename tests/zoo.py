@@ -146,6 +146,14 @@ def hooked(place: str, hook: str) -> nn.Module:
     return net
 
 
+def hooked_weight() -> nn.Module:
+    """Half of a weight's gradient is masked, as one prunes."""
+    net = nn.Sequential(mlp(nn.ReLU()))
+    mask = torch.arange(8)[:, None] % 2
+    net.first.weight.register_hook(lambda slopes: slopes * mask)  # type: ignore[union-attr]
+    return net
+
+
 class TripleLinear(nn.Linear):
     """A dense layer that answers three times as much."""
 
@@ -195,6 +203,17 @@ class Functional(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.answer(F.relu_(self.first(images.flatten(1))) * self.scale)
+
+
+class Centred(nn.Module):
+    """Its first step writes into the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.answer = nn.Linear(30, 8), nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.answer(self.first(images.sub_(0.5).flatten(1)).relu())
 
 
 class OwnDropout(nn.Module):
@@ -357,6 +376,7 @@ _ANIMALS = [
     Animal("forward hook on the last layer", lambda: hooked("answer", "forward"), dense="first"),
     Animal("pre-hook", lambda: hooked("first", "before"), **DENSE),
     Animal("backward hook", lambda: hooked("between0", "backward"), **DENSE),
+    Animal("hook on a weight", hooked_weight, **DENSE),
     Animal("subclass of Linear", seq(mlp, nn.ReLU, lambda: TripleLinear(8, 8)), **DENSE),
     Animal("last is a subclass of Linear", lambda: nn.Sequential(nn.Flatten(), TripleLinear(30, CLASSES)), dense="1"),
     Animal("subclass of Sequential", lambda: Backwards(mlp(nn.ReLU(), nn.Linear(8, 8))), **DENSE),
@@ -364,6 +384,7 @@ _ANIMALS = [
     Animal("unused head", Heads, **DENSE),
     Animal("in-place ReLU", seq(mlp, lambda: nn.ReLU(inplace=True)), **DENSE),
     Animal("functional", Functional, **DENSE),
+    Animal("writes into the images", Centred, **LAST),
     Animal("batch norm, train", seq(cnn, conv(1, 3, 3), lambda: nn.BatchNorm2d(3), nn.ReLU), train=True, **LAST),
     Animal("batch norm, eval", seq(cnn, conv(1, 3, 3), lambda: nn.BatchNorm2d(3), nn.ReLU), **LAST),
     Animal("batch norm of dense", seq(mlp, lambda: nn.BatchNorm1d(8), nn.ReLU), train=True, **DENSE),

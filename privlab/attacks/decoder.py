@@ -246,7 +246,7 @@ def fit(
 
 
 def reconstruct(decoder: nn.Module, activations: Tensor) -> Tensor:
-    """The images `(N, C, H, W)` in [0, 1] that the decoder, in eval mode, makes of intercepted activations `(N, ...)`."""
+    """The images `(N, C, H, W)` in [0, 1] that the decoder, in eval mode, makes of what it intercepts, `(N, ...)`."""
     with networks.measured(decoder):
         made = [networks.outputs(decoder, part, "activations") for part in activations.split(512)]
     return torch.cat(made).clamp(0, 1)

@@ -23,10 +23,13 @@ def telling_mask(model: nn.Module, images: Tensor, *, layer: str | None = None, 
     whose inputs depend on the other images of the mini-batch (BatchNorm in train mode) or on chance.
     """
     checks.number("share", share, 0, 1)
+    checks.inputs("images", images)
+    if not images.is_floating_point():
+        raise ValueError("tokens have no slope, so that none of a layer's inputs tells more of them; give images")
     layer = _dense(model, layer)
     with networks.untouched(model), networks.dice(model, 0), torch.enable_grad():
         inputs = networks.input_of(model, layer, images)
-        if inputs is images:
+        if inputs.shape == images.shape:
             names = [name for name, _ in model.named_modules() if name not in ("", layer)]
             raise ValueError(f"layer={layer!r} has no layer of the model before it; choose one of {', '.join(names)}")
         _check_alone(model, layer, images, inputs)

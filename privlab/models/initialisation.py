@@ -22,6 +22,12 @@ def _parse(name: str) -> tuple[str, float]:
     return kind, value
 
 
+def _check_plain(model: nn.Module) -> None:
+    for name, layer in model.named_modules():
+        if torch.nn.utils.parametrize.is_parametrized(layer):
+            raise ValueError(f"layer {name!r} computes its weights (a parametrization); draw them first, then wrap it")
+
+
 @torch.no_grad()
 def initialise(model: nn.Module, init: str = "xavier_uniform", seed: int | torch.Generator = 0) -> nn.Module:
     """Draw every weight of two or more dimensions anew, in place, and set every bias to zero; returns `model`.
@@ -36,9 +42,7 @@ def initialise(model: nn.Module, init: str = "xavier_uniform", seed: int | torch
     """
     kind, size = _parse(init)
     random = runtime.generator(seed)
-    for name, layer in model.named_modules():
-        if torch.nn.utils.parametrize.is_parametrized(layer):
-            raise ValueError(f"layer {name!r} computes its weights (a parametrization); draw them first, then wrap it")
+    _check_plain(model)
     if kind in ("framework", "uniform"):
         return _draw_all(model, size, random)
     for name, parameter in model.named_parameters():
@@ -73,7 +77,11 @@ def _draw_all(model: nn.Module, width: float, random: torch.Generator) -> nn.Mod
 
 @torch.no_grad()
 def draw_like_pytorch(model: nn.Module, seed: int | torch.Generator = 0) -> nn.Module:
-    """Every convolution and dense layer drawn anew as PyTorch does by default, in place; norms stay at 1 and 0."""
+    """Every convolution and dense layer drawn anew as PyTorch does by default, in place; norms stay at 1 and 0.
+
+    Raises ValueError for a weight that is computed (a parametrization).
+    """
+    _check_plain(model)
     random = runtime.generator(seed)
     for layer in model.modules():
         if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
