@@ -1,0 +1,232 @@
+"""Every public function that takes a network, over the zoo: the result of the slow, obvious way, or an error in words.
+
+`RUNS` has one run for each such function; one that has none fails the first test. A run compares with a loop of plain
+autograd. What is refused stands in `REFUSED`, with the words. Nothing may change the network or the global generators.
+"""
+
+import contextlib
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable
+
+import pytest
+from torch import nn
+
+from privlab.sharing import split
+from tests.zoo import ZOO
+from tests.zoo_runs import RUNS, trace
+
+ROOMS = ("sharing", "models", "metrics", "defences", "attacks")
+
+
+def takes_a_network(function: Callable) -> bool:
+    hints = typing.get_type_hints(function)
+    given = [hints.get(name) for name in inspect.signature(function).parameters]
+    parts = [part for kind in given for part in (kind, *typing.get_args(kind), getattr(kind, "__bound__", None))]
+    return any(inspect.isclass(part) and issubclass(part, nn.Module | split.Split) for part in parts)
+
+
+def public_functions() -> set[str]:
+    found = set()
+    for room in ROOMS:
+        package = importlib.import_module(f"privlab.{room}")
+        for info in pkgutil.iter_modules(package.__path__, f"privlab.{room}."):
+            module = importlib.import_module(info.name)
+            if info.name.rpartition(".")[2][0] == "_":
+                continue
+            for name, function in inspect.getmembers(module, inspect.isfunction):
+                if function.__module__ == info.name and name[0] != "_" and takes_a_network(function):
+                    found.add(f"{info.name}.{name}".removeprefix("privlab."))
+    return found
+
+
+def test_every_public_function_that_takes_a_network_meets_the_zoo():
+    assert public_functions() == set(RUNS)
+
+
+def called(*names: str) -> set[str]:
+    assert set(names) <= set(ZOO)
+    return set(names)
+
+
+ALL = set(ZOO)
+CUT = {name for name in ALL if type(ZOO[name].build()) is not nn.Sequential}
+NORMED = called("weight norm", "spectral norm", "spectral norm in eval mode")
+BATCHED = called("batch norm, train", "batch norm, eval", "batch norm of dense", "frozen batch norm")
+TWO, NO_DENSE = called("two outputs"), called("convolution and pooling last")
+UNCUT = {"so that its layers need not follow one another": CUT}
+TUPLE = {"answers with a tuple": TWO}
+PLANTED = {"computes its weight": NORMED, "not a Linear layer": NO_DENSE}
+DROPS = {"drops units at random": called("dropout, train")}
+READ = {
+    "no weight and bias of that name": NORMED | NO_DENSE,
+    "Expected more than 1 value": called("batch norm of dense"),
+    **TUPLE,
+}
+WORDS = {"does not take images of shape": called("words")}
+ROWS = {
+    "one that reads a row of numbers": called("attention", "transformer", "flatten in the middle"),
+    "depends on the other images": called("batch norm, train"),
+    "not a Linear layer": NO_DENSE,
+    "tokens have no slope": called("words"),
+}
+TRANSMITTED = {
+    **PLANTED,
+    **UNCUT,
+    "padding": called("frozen", "groups", "dilation", "double precision", "colour, not square"),
+    "not followed by a ReLU": {*BATCHED, *called("group norm", "instance norm", "circular", "padding same")}
+    - called("batch norm of dense")
+    | called("flatten in the middle"),
+    "has the stride": called("stride without padding"),
+    "does not pass unaltered": called("signals", "words"),
+    "does not arrive at 'first' unaltered": called("pre-hook"),
+    "part of another": called("nested"),
+}
+LAST = {
+    **TUPLE,
+    "used more than once": called("reused last layer"),
+    "not the outputs of a dense layer": called(
+        "forward hook on the last layer",
+        "last is a subclass of Linear",
+        "convolution and pooling last",
+        "softmax after the last layer",
+        "scaled after the last layer",
+        "bilinear and einsum",
+    ),
+    "4 outputs are not read off": called("several labels"),
+    "have a negative gradient": called("soft labels"),
+    "choose one of first": called("no bias in the last layer"),
+}
+# By function, which words refuse which networks. Any other error, and any error elsewhere, is a failure.
+REFUSED: dict[str, dict[str, set[str]]] = {
+    **{name: TUPLE for name in RUNS if name.startswith("sharing.federated")},
+    **{name: UNCUT for name in RUNS if name.startswith(("sharing.split", "models.cutting"))},
+    **{name: UNCUT | WORDS for name in RUNS if name.startswith("attacks.decoder")},
+    **{name: {"draw them first": NORMED} for name in RUNS if name.startswith("models.init")},
+    **{name: DROPS | TUPLE for name in RUNS if name.endswith("reconstruct") and "decoder" not in name},
+    **{name: READ for name in RUNS if name.startswith("attacks.gradient_extraction")},
+    "sharing.losses.value": TUPLE,
+    "sharing.federated.fed_bn": {"has no BatchNorm": ALL - BATCHED},
+    "defences.soteria.telling_mask": ROWS,
+    "defences.soteria.gradient": {
+        **ROWS,
+        **TUPLE,
+        "is not the product": {
+            *NORMED,
+            *called("forward hook", "hook on a weight", "last is a subclass of Linear"),
+        },
+    },
+    **{
+        name: {
+            "BatchNorm": called("batch norm, train", "batch norm, eval", "batch norm of dense"),
+            "MultiheadAttention": called("attention", "transformer"),
+        }
+        for name in RUNS
+        if name.startswith("defences.dp_sgd")
+    },
+    "attacks.label_inference.labels": LAST,
+    "attacks.text_extraction.plant": {"not a Embedding layer": ALL - called("words")},
+    "attacks.transmission.transmit": TRANSMITTED,
+    "attacks.trap_weights.plant": PLANTED,
+    "attacks.trap_weights.tune": {**PLANTED, **TUPLE},
+}
+# Networks of which a function does not yet give either: what it does instead.
+LOSS = called("one logit", "several labels", "soft labels")
+DROPOUT = called("dropout, train", "functional dropout, train")
+MATCHED = {
+    "autograd.Function of a backward hook under vmap": called("backward hook"),
+    "in-place on a view of Split": called("writes into the images"),
+    "vmap: called random operation": called("functional dropout, train"),
+    "no second derivative of the fused attention": called("transformer"),
+    "no loss=": LOSS,
+    "float32 noise for a float64 model, and the shape is blamed": called("double precision"),
+    "noise for tokens, and the shape is blamed": called("words"),
+    "another loss than that of the plain gradient: the copy has another buffer": called("a buffer that is replaced"),
+}
+FAILS: dict[str, dict[str, set[str]]] = {
+    "attacks.deep_leakage.reconstruct": MATCHED,
+    "attacks.inverting_gradients.reconstruct": {
+        "silently wrong: the dense short-cut": called(
+            "reused activation",
+            "reused layer",
+            "reused last layer",
+            "tied weights",
+            "forward hook",
+            "forward hook on the last layer",
+            "pre-hook",
+            "hook on a weight",
+            "subclass of Linear",
+            "subclass of Sequential",
+        )
+        | NORMED,
+        "IndexError in total_variation": called("signals"),
+        **MATCHED,
+    },
+    "attacks.gradient_extraction.extract": {
+        "nothing found, without a word: a hook or a forward of its own": called(
+            "forward hook", "pre-hook", "last is a subclass of Linear"
+        ),
+        "nothing found, without a word: another loss than cross-entropy": LOSS,
+        "nothing found, and the global generator moves": DROPOUT,
+        "the buffer stays replaced": called("a buffer that is replaced"),
+    },
+    "attacks.gradient_extraction.reproduces_gradient": {
+        "false, without a word: a hook or a forward of its own": called("forward hook", "last is a subclass of Linear"),
+        "false, without a word: another loss than cross-entropy": LOSS,
+        "false, and the global generator moves": DROPOUT,
+        "the running averages move": called("batch norm, train", "a buffer that is replaced"),
+        "IndexError: the layer reads several rows an image": called(
+            "attention", "transformer", "flatten in the middle"
+        ),
+    },
+    "defences.dp_sgd.gradient": {
+        "NotImplementedError of Opacus": called("spectral norm", "spectral norm in eval mode", "frozen batch norm"),
+        "silently wrong: what Opacus derives is not the gradient": called(
+            "forward hook", "forward hook on the last layer", "hook on a weight", "reflected", "circular"
+        ),
+        "silently wrong: state of the network during the pass": called(
+            "a buffer that is replaced", "writes into the images"
+        ),
+        "Opacus: Per sample gradient is not initialized": called("unused head"),
+        "Opacus: BackwardHookFunction is a view": called("in-place ReLU", "nested"),
+        "the global generator moves": called("dropout, eval") | DROPOUT,
+        "labels are (N,) only": called("several labels", "soft labels"),
+        "images are (N, C, H, W) only": called("signals", "words"),
+        "cross_entropy of a tuple": TWO,
+    },
+    "defences.dp_sgd.train": {
+        "NotImplementedError of Opacus": called("spectral norm", "spectral norm in eval mode", "frozen batch norm"),
+        "Opacus: Per sample gradient is not initialized": called("unused head"),
+        "Opacus: BackwardHookFunction is a view": called("in-place ReLU", "nested"),
+        "the global generator moves": called("dropout, eval") | DROPOUT,
+        "no loss=": LOSS,
+        "cross_entropy of a tuple": TWO,
+    },
+}
+
+
+def reason(table: dict[str, dict[str, set[str]]], function: str, name: str) -> str | None:
+    return next((words for words, names in table.get(function, {}).items() if name in names), None)
+
+
+def cases():
+    for function in RUNS:
+        for name in ZOO:
+            fails = reason(FAILS, function, name)
+            marks = [pytest.mark.xfail(strict=False, reason=fails)] if fails else []
+            yield pytest.param(function, name, marks=marks, id=f"{function}-{name}")
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize(("function", "name"), list(cases()))
+def test_the_slow_way_or_an_error_in_words(function, name):
+    animal = ZOO[name]
+    model = animal.build()
+    before = trace(model)
+    words = reason(REFUSED, function, name)
+    with pytest.raises((ValueError, TypeError), match=words) if words else contextlib.nullcontext():
+        RUNS[function](animal, model)
+    for found, wanted in zip(trace(model), before, strict=True):
+        assert found == wanted
