@@ -166,3 +166,56 @@ def test_fit_is_the_mirror_trained_on_the_adversarys_own_activations():
     trained = decoder.train(blank, split.send(segment, images), images, epochs=3, seed=own)  # 5 steps of 32 of 70
     for one, other in zip(fitted.parameters(), trained.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("size", [9, 10])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dilation": 2},
+        {"dilation": 3, "padding": 2},
+        {"stride": 2},
+        {"stride": 3, "padding": 1},
+        {"stride": 2, "dilation": 2},
+        {"groups": 2},
+        {"padding": "same"},
+        {"padding": "same", "dilation": 3},
+        {"padding": "valid"},
+        {"padding": 1, "padding_mode": "circular"},
+        {"padding": 1, "padding_mode": "reflect", "stride": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("kind", "kernel"), [("1d", 3), ("1d", 2), ("2d", (3, 2))])
+def test_every_convolution_has_a_mirror_of_the_right_size(kind, kernel, options, size):
+    nn = torch.nn
+    layer = {"1d": nn.Conv1d, "2d": nn.Conv2d}[kind](2, 4, kernel, **options)
+    shape = (2, *[size + 1, size][-int(kind[0]) :])
+    segment = nn.Sequential(layer, nn.ReLU())
+    network = decoder.mirror(segment, shape)
+    inputs = torch.rand(3, *shape)
+    assert network(segment(inputs)).shape == inputs.shape
+    [undone] = [part for part in network if list(part.parameters())]
+    assert (undone.groups, undone.stride, undone.dilation) == (layer.groups, layer.stride, layer.dilation)
+
+
+def test_a_layer_without_a_mirror_is_named():
+    class Rows(torch.nn.Module):
+        def forward(self, images):
+            return images.mean(3)
+
+    segment = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Sequential(Rows()))
+    with pytest.raises(
+        ValueError, match=r"layer '1.0', a Rows from \(2, 4, 3\) to \(2, 4\), has no mirror; cut before"
+    ):
+        decoder.mirror(segment, (1, 6, 5))
+
+
+def test_a_decoder_of_ones_own_with_named_layers_is_trained():
+    layers = {"up": torch.nn.Linear(3, 30), "shape": torch.nn.Unflatten(1, (1, 6, 5))}
+    own = torch.nn.Sequential()
+    for name, layer in layers.items():
+        own.add_module(name, layer)
+    images = torch.rand(8, 1, 6, 5)
+    trained = decoder.train(own, images.flatten(1)[:, :3], images, epochs=1)
+    assert decoder.reconstruct(trained, images.flatten(1)[:, :3]).shape == images.shape

@@ -169,3 +169,34 @@ def test_labels_of_a_single_image_under_noise_are_refused_and_not_guessed(digits
     sent = defences.clip_and_noise(federated.gradient(model, part.images, part.labels), 1, 5)
     with pytest.raises(ValueError, match="the gradient is noisy"):
         label_inference.labels(model, [sent], shape=digits.shape)
+
+
+def test_the_sign_of_one_logit_is_the_label(digits):
+    model = models.fully_connected(digits.shape, 1, widths=(8,), seed=0)
+    for index in range(6):
+        image, label = digits.images[index : index + 1], digits.labels[index : index + 1] % 2
+        sent = federated.gradient(model, image, label, loss=federated.binary_cross_entropy)
+        found = label_inference.labels(model, [sent], shape=digits.shape, loss=federated.binary_cross_entropy)
+        assert found.tolist() == [label.tolist()]
+
+
+def test_a_mini_batch_of_one_logit_is_counted():
+    sent = Gradient({"output.weight": torch.zeros(1, 2), "output.bias": torch.tensor([0.5 - 3 / 8])}, 8)
+    even = torch.tensor([0.5, 0.5])
+    assert label_inference.label_counts(sent, even, loss=federated.binary_cross_entropy).tolist() == [5, 3]
+
+
+@pytest.mark.parametrize(
+    ("classes", "loss", "words"),
+    [
+        (1, federated.cross_entropy, "name the client's own"),
+        (3, federated.binary_cross_entropy, "binary_cross_entropy with 3 outputs are not read off a gradient"),
+        (3, torch.nn.functional.multi_margin_loss, "multi_margin_loss with 3 outputs are not read off"),
+    ],
+)
+def test_labels_that_a_loss_does_not_give_away_are_refused_at_once(classes, loss, words):
+    sent = Gradient({"output.weight": torch.zeros(classes, 2), "output.bias": -torch.ones(classes)}, 1)
+    with pytest.raises(ValueError, match=words):
+        label_inference.single(sent, loss=loss)
+    with pytest.raises(ValueError, match=words):
+        label_inference.label_counts(sent, torch.full((classes,), 1 / classes), loss=loss)

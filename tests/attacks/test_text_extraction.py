@@ -97,3 +97,16 @@ def test_noise_makes_sentences_unreadable(text, seeded):
     noisy = {name: sent[name] + 1e-3 * torch.randn(sent[name].shape, generator=seeded) for name in sent}
     assert len(text_extraction.read(sent, model.embedding.weight).tokens) > 0
     assert len(text_extraction.read(federated.Gradient(noisy, 5), model.embedding.weight).tokens) == 0
+
+
+def test_an_embedding_by_another_name_is_found_and_two_have_to_be_told_apart():
+    def network():
+        nn = torch.nn
+        return nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    planted = text_extraction.plant(network(), 0.9)
+    assert 0 <= planted[0].weight.min() < planted[0].weight.max() <= 1
+    two = torch.nn.ModuleDict({"a": network(), "b": network()})
+    with pytest.raises(ValueError, match=r"choose one of a.0, b.0"):
+        text_extraction.plant(two, layer="a.2")
+    assert text_extraction.plant(two, layer="a.2", embedding="a.0")["a"][0].weight.min() >= 0

@@ -143,3 +143,24 @@ def test_other_layers_that_cannot_transmit_are_refused():
     carried = transmission.transmit(network_with(), (1, 8, 8))
     with pytest.raises(ValueError, match=r"expected \(3, 64\)"):
         carried.load(torch.zeros(3, 65))
+
+
+def test_one_relu_used_twice_carries_as_two_do():
+    def network(first, second):
+        return nn.Sequential(
+            nn.Conv2d(1, 3, 3, padding=1), first, nn.Conv2d(3, 3, 3, padding=1), second, nn.Flatten(), nn.Linear(48, 4)
+        )
+
+    act = nn.ReLU()
+    images = torch.rand(2, 1, 4, 4)
+    made = transmission.transmit(network(act, act), (1, 4, 4))
+    arrived = made.model[:5](images)
+    torch.testing.assert_close(arrived[:, made.columns], images.flatten(1))
+    assert made.layer == "5"
+
+
+def test_what_does_not_arrive_unaltered_is_refused():
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4))
+    model[1].register_forward_hook(lambda _module, _inputs, output: output / 2)
+    with pytest.raises(ValueError, match="does not arrive at '3' unaltered"):
+        transmission.transmit(model, (1, 4, 4))

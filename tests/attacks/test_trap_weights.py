@@ -246,3 +246,21 @@ def test_hidden_weights_and_a_draw_at_once_are_refused():
     model = models.fully_connected((4,), 2, widths=(6,))
     with pytest.raises(ValueError, match="give one of them"):
         trap_weights.plant(model, 0.9, hidden=True, drawn=trap_weights.draw(6, 4))
+
+
+def test_the_first_dense_layer_is_trapped_by_any_name():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+    planted = trap_weights.plant(model, 0.5, seed=1)
+    assert torch.equal(planted[1].weight, trap_weights.draw(5, 12, seed=1).weights(0.5))
+    assert torch.equal(planted[3].weight, model[3].weight)
+
+
+def test_a_frozen_layer_stays_frozen_when_it_is_trapped():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5).requires_grad_(False))
+    assert not any(each.requires_grad for each in trap_weights.plant(model, 0.5).parameters())
+
+
+def test_a_weight_that_is_computed_cannot_be_trapped():
+    dense = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(12, 5))
+    with pytest.raises(ValueError, match="remove_parametrizations"):
+        trap_weights.plant(torch.nn.Sequential(torch.nn.Flatten(), dense), 0.5)

@@ -119,3 +119,18 @@ def test_the_convolutional_network_is_the_papers_table_7():
 def test_bad_convolutional_networks_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         models.vgg_inspired(**{"shape": (1, 4, 4), "classes": 2, "filters": (3,), **arguments})
+
+
+@pytest.mark.parametrize("init", ["xavier_uniform", "xavier_normal", "gaussian:0.1", "framework"])
+def test_the_scales_of_norms_are_not_drawn(init):
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3), nn.LayerNorm(3))
+    before = network[0].weight.clone()
+    models.initialise(network, init)
+    assert not torch.equal(network[0].weight, before)
+    assert all((network[place].weight == 1).all() and (network[place].bias == 0).all() for place in (1, 4))
+
+
+def test_a_weight_that_is_computed_is_not_drawn():
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+    with pytest.raises(ValueError, match=r"layer '0' computes its weights .*draw them first"):
+        models.initialise(network)

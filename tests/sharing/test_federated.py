@@ -286,3 +286,150 @@ def test_a_gradient_leaves_running_averages_alone():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     federated.gradient(model, torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 0, 1]))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def normed():
+    """Digits are dark: their running averages are far from where BatchNorm begins."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        nn = torch.nn
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+
+
+def forgotten(model):
+    """With the running averages that it began with."""
+    model = copy.deepcopy(model)
+    model[2].reset_running_stats()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("train", "options"),
+    [(federated.fed_avg, {"rounds": 5, "epochs": 2, "batch": 16}), (federated.fed_sgd, {"rounds": 100, "batch": 32})],
+)
+def test_a_network_with_batch_norm_is_as_good_as_trained_in_one_place(train, options):
+    digits, test = data.load("digits"), data.load("digits", "test")
+    clients = [Client(digits[part].images, digits[part].labels) for part in data.iid(digits.labels, 3)]
+    apart = train(normed(), clients, **options)
+    together = train(normed(), [Client(digits.images, digits.labels)], **options)
+    scores = [federated.accuracy(model, test.images, test.labels) for model in (apart, together, forgotten(apart))]
+    assert scores[0] > 0.93
+    assert scores[0] > scores[1] - 0.02
+    assert scores[2] < 0.85
+
+
+def test_the_server_hears_the_running_averages_beside_what_it_heard_before(clients):
+    updates, gradients = [], []
+    federated.fed_avg(normed(), clients, rounds=1, listen=lambda number, client, update: updates.append(update))
+    federated.fed_sgd(normed(), clients, rounds=1, listen=lambda number, client, g: gradients.append(g))
+    names = {name for name, _ in normed().named_parameters()}
+    for heard in (*updates, *gradients):
+        assert set(heard) == names
+        assert set(heard.buffers) == {"2.running_mean", "2.running_var", "2.num_batches_tracked"}
+    assert isinstance(updates[0], dict)
+    assert federated.update_as_gradient(updates[0], 20, lr=0.1, steps=1).buffers is updates[0].buffers
+
+
+def test_counters_are_those_of_the_client_that_counted_most(digits):
+    large, small = Client(digits.images[:50], digits.labels[:50]), Client(digits.images[50:], digits.labels[50:])
+    assert federated.fed_avg(normed(), [small, large], rounds=1, batch=10)[2].num_batches_tracked == 5
+
+
+def test_defences_let_running_averages_pass(clients):
+    sent = federated.gradient(normed(), clients[0].images, clients[0].labels)
+    for protected in (defences.clip(sent, 0.1), defences.gaussian(sent, 0.1), defences.prune(sent, 0.5)):
+        assert protected.buffers is sent.buffers
+        assert protected.examples == sent.examples
+
+
+def test_fed_bn_keeps_the_norms_of_each_client_and_shares_the_rest(clients):
+    heard = []
+    own = federated.fed_bn(normed(), clients, rounds=2, batch=10, listen=lambda number, client, u: heard.append(u))
+    assert len(own) == len(clients)
+    assert all(not name.startswith("2.") for update in heard for name in [*update, *update.buffers])
+    states = [model.state_dict() for model in own]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]) == (not name.startswith("2.") or name.endswith("tracked"))
+    with pytest.raises(ValueError, match="use fed_avg"):
+        federated.fed_bn(models.fully_connected((1, 28, 28), 10, widths=(5,)), clients)
+
+
+def test_measuring_changes_neither_statistics_nor_modes_and_does_not_depend_on_chance(digits):
+    model = torch.nn.Sequential(*normed(), torch.nn.Dropout()).train()
+    model[3].eval()
+    before, modes = copy.deepcopy(model.state_dict()), [layer.training for layer in model.modules()]
+    scores = {federated.accuracy(model, digits.images, digits.labels) for _ in range(5)}
+    assert len(scores) == 1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [layer.training for layer in model.modules()] == modes
+
+
+def test_what_is_frozen_is_not_in_the_gradient_and_does_not_move(model, digits):
+    client = Client(digits.images, digits.labels)
+    model.fc1.requires_grad_(False)
+    assert set(federated.gradient(model, digits.images, digits.labels)) == {"output.weight", "output.bias"}
+    for train in (federated.fed_avg, federated.fed_sgd):
+        trained = train(model, [client], rounds=2)
+        assert torch.equal(trained.fc1.weight, model.fc1.weight)
+        assert not torch.equal(trained.output.weight, model.output.weight)
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="all are frozen"):
+        federated.gradient(model, digits.images, digits.labels)
+    with pytest.raises(ValueError, match="all are frozen"):
+        federated.fed_avg(model, [client])
+
+
+def test_what_one_client_does_not_train_counts_as_zero():
+    one = federated.Gradient({"a": torch.ones(2), "b": torch.ones(1)}, 1)
+    other = federated.Gradient({"a": torch.ones(2)}, 1)
+    mean = federated.average([other, one])
+    assert mean["a"].tolist() == [1, 1]
+    assert mean["b"].tolist() == [0.5]
+    with pytest.raises(ValueError, match="'a' are"):
+        federated.average([one, federated.Gradient({"a": torch.ones(3)}, 1)])
+
+
+@pytest.mark.parametrize(
+    ("classes", "loss", "labels", "error", "words"),
+    [
+        (10, federated.cross_entropy, torch.tensor([3, 10]), ValueError, "the class 10, and the model has 10 logits"),
+        (1, federated.cross_entropy, torch.tensor([0, 1]), ValueError, "give loss=federated.binary_cross_entropy"),
+        (3, federated.cross_entropy, torch.ones(2, 3), ValueError, "floats that sum to 1"),
+        (3, federated.cross_entropy, torch.ones(2, 3, dtype=torch.long), ValueError, "floats that sum to 1"),
+        (3, federated.cross_entropy, torch.full((2, 2), 0.5), ValueError, "one column for each"),
+        (3, federated.binary_cross_entropy, torch.tensor([0, 1]), ValueError, "one label, 0 or 1, for each logit"),
+        (1, federated.binary_cross_entropy, torch.tensor([0, 2]), ValueError, "knows 0 and 1"),
+        (3, federated.cross_entropy, torch.tensor([0.0, 1.0]), TypeError, "give an int64 tensor"),
+        (3, federated.cross_entropy, torch.tensor([0, 1, 2]), ValueError, "3 labels for 2 images"),
+        (3, lambda logits, labels: logits, torch.tensor([0, 1]), ValueError, "a single number"),
+    ],
+)
+def test_labels_that_a_loss_does_not_take_are_named(classes, loss, labels, error, words):
+    model = models.fully_connected((1, 4, 4), classes, widths=(5,))
+    with pytest.raises(error, match=words):
+        federated.gradient(model, torch.rand(2, 1, 4, 4), labels, loss=loss)
+
+
+def test_binary_cross_entropy_is_the_mean_over_all_decisions():
+    logits, labels = torch.tensor([[0.3, -1.0], [2.0, 0.1]]), torch.tensor([[0, 1], [1, 1]])
+    by_hand = -(labels * logits.sigmoid().log() + (1 - labels) * (1 - logits.sigmoid()).log()).mean()
+    torch.testing.assert_close(federated.binary_cross_entropy(logits, labels), by_hand)
+    one = [federated.binary_cross_entropy(logits[:, :1], each) for each in (labels[:, 0], labels[:, :1])]
+    assert torch.equal(*one)
+
+
+def test_accuracy_counts_decisions_of_every_kind_of_label():
+    model, images = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Identity()), torch.tensor([[0.9, 0.1], [0.2, 0.7]])
+    images = images[:, None, None]
+    assert federated.accuracy(model, images, torch.tensor([0, 0])) == 0.5
+    assert federated.accuracy(model, images, torch.tensor([[0.6, 0.4], [0.7, 0.3]])) == 0.5
+    assert federated.accuracy(model, images, torch.tensor([[1, 1], [1, 0]])) == 0.75
+    assert federated.accuracy(model, images[:, :, :, :1], torch.tensor([1, 0])) == 0.5
+    with pytest.raises(ValueError, match="give one for each"):
+        federated.accuracy(model, images, torch.tensor([[1], [1]]))
+
+
+def test_images_of_another_precision_than_the_model_are_named(model, digits):
+    with pytest.raises(TypeError, match=r"images are torch.float32 and the model's weights torch.float64.*to\("):
+        federated.gradient(model.double(), digits.images, digits.labels)
+    assert federated.gradient(model, digits.images.double(), digits.labels)["fc1.weight"].dtype == torch.float64

@@ -195,3 +195,45 @@ def test_a_layer_that_is_not_there_lists_those_that_are(digits):
         split.train(net(), owners_of(digits, 1), cut="pool2", weights="lost")
     with pytest.raises(ValueError, match="no data owners"):
         split.train(net(), [], cut="pool2")
+
+
+def test_a_layer_used_twice_is_cut_twice_and_shared_weights_are_not_parted():
+    act, same = torch.nn.ReLU(), torch.nn.Linear(6, 6)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 6), act, same, act, same)
+    images = torch.rand(3, 1, 4, 4)
+    parts = split.segments(model, "2")
+    assert len(parts.owner) + len(parts.server) == len(parts.whole) == 6
+    assert torch.equal(parts.whole(images), model(images))
+    with pytest.raises(ValueError, match=r"cut='3' parts '3.weight' from '5.weight', which are one and the same"):
+        split.segments(model, "3")
+
+
+def test_the_parts_of_a_network_in_eval_mode_are_in_eval_mode_and_stay_so(digits):
+    model = net().eval()
+    parts = split.segments(model, "conv1")
+    split.send(parts.owner, digits.images)
+    split.accuracy(parts, digits.images, digits.labels)
+    assert not any(layer.training for half in (parts.owner, parts.server, parts.whole) for layer in half.modules())
+
+
+def test_a_part_that_is_kept_in_eval_mode_stays_so_in_training(digits):
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(784, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 10)
+    )
+    model[2].eval()
+    parts = split.train(model, owners_of(digits, 1), cut="2")
+    assert torch.equal(parts.whole.get_buffer("2.running_mean"), torch.zeros(5))
+
+
+def test_segments_with_a_name_in_common_are_not_put_together():
+    parts = split.Split(torch.nn.Sequential(torch.nn.Flatten()), torch.nn.Sequential(torch.nn.ReLU()), split.Traffic())
+    with pytest.raises(ValueError, match="two layers are called '0'"):
+        _ = parts.whole
+
+
+def test_running_averages_of_the_owners_cross_the_wire_and_are_counted(digits):
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Flatten())
+    model.append(torch.nn.Linear(2 * 26 * 26, 10))
+    parts = split.train(model, owners_of(digits, 2), cut="1", batch=60)
+    numbers = 2 * 9 + 2 + 4 + 4  # weights, bias, scale and shift, mean and variance
+    assert parts.traffic.weights == 2 * (4 * numbers + 8)
