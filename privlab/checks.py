@@ -74,7 +74,8 @@ def targets(name: str, value: object, count: int) -> None:
     if value.numel() and not (value.min() >= 0 and value.max() <= 1):
         low, high = value.min().item(), value.max().item()
         raise ValueError(
-            f"{name} of shape {tuple(value.shape)} has values in [{low:g}, {high:g}]; they are to be in [0, 1]"
+            f"{name} of shape {tuple(value.shape)} has values in [{low:g}, {high:g}]; they are to be in [0, 1], "
+            "and class numbers int64 of shape (N,)"
         )
     return None
 

@@ -23,6 +23,7 @@ def duplicate(model: Model, replaced: dict[int, nn.Parameter] | None = None) -> 
 
     replaced: by the `id` of a weight, what stands in its place in the copy. Hooks on weights are those of the original.
     """
+    _check_ready(model)
     try:
         copied = copy.deepcopy(model, dict(replaced or {}))
     except RuntimeError as error:
@@ -34,6 +35,13 @@ def duplicate(model: Model, replaced: dict[int, nn.Parameter] | None = None) -> 
         for hook in (old._backward_hooks or {}).values():
             new.register_hook(hook)
     return copied
+
+
+def _check_ready(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError("a compiled ScriptModule cannot be looked into; give the nn.Module that it was made from")
+    if any(isinstance(each, nn.UninitializedParameter) for each in model.parameters()):
+        raise ValueError("the model has lazy layers, whose size is not known yet; run it on an input once before")
 
 
 @contextmanager
@@ -110,6 +118,7 @@ def outputs(model: nn.Module, inputs: Tensor, name: str = "images") -> Tensor:
     Raises TypeError for inputs of another dtype than its weights', or an answer that is no tensor, and ValueError for
     inputs that it does not take.
     """
+    _check_ready(model)
     try:
         made = model(inputs.clone())  # its first layer may write into them
     except (RuntimeError, ValueError, IndexError, TypeError) as error:

@@ -86,6 +86,8 @@ def test_what_cannot_be_copied_is_named():
         (nn.Linear(2, 2), torch.ones(1, 3), ValueError, r"images of shape \(1, 3\) do not pass"),
         (nn.Conv2d(1, 2, 1), torch.ones(1, 1, 2, 2), ValueError, r"answers \(1, 2, 2, 2\) .* logits \(N, K\)"),
         (nn.GRU(2, 2), torch.ones(1, 2), TypeError, "GRU answers with a tuple"),
+        (nn.LazyLinear(2), torch.ones(1, 2), ValueError, "lazy layers"),
+        (torch.jit.script(nn.Linear(2, 2)), torch.ones(1, 2), TypeError, "ScriptModule"),
     ],
 )
 def test_what_does_not_fit_a_network_is_said(model, inputs, error, words):

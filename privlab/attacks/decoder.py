@@ -165,6 +165,7 @@ def _begin_at_the_mean(decoder: nn.Sequential, images: Tensor) -> None:
     last.weight.mul_(0.3)
 
 
+@torch.enable_grad()
 def train(
     decoder: nn.Sequential,
     activations: Tensor,

@@ -83,7 +83,8 @@ def gradient(
 def _slopes(loss: Tensor, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     used = bool(wanted) and loss.requires_grad
     slopes = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True) if used else []
-    found = {name: each for name, each in zip(wanted, slopes, strict=False) if each is not None}
+    pairs = zip(wanted, slopes, strict=False)
+    found = {name: each.to_dense() if each.is_sparse else each for name, each in pairs if each is not None}
     if not found:
         raise ValueError("none of these weights is trained: all are frozen, or the loss does not use them; give others")
     return found
@@ -160,6 +161,7 @@ def fed_sgd(
     return model
 
 
+@torch.enable_grad()
 def local_update(
     model: nn.Module,
     client: Client,

@@ -207,6 +207,7 @@ class _Wire:
     def __post_init__(self) -> None:
         self.chance = networks.beside(self.random)
 
+    @torch.enable_grad()
     def step(self, parts: Split, optimisers: Optimisers, images: Tensor, labels: Tensor) -> None:
         with networks.dice(parts.owner, self.chance):
             activations = networks.outputs(parts.owner, images)

@@ -433,3 +433,20 @@ def test_images_of_another_precision_than_the_model_are_named(model, digits):
     with pytest.raises(TypeError, match=r"images are torch.float32 and the model's weights torch.float64.*to\("):
         federated.gradient(model.double(), digits.images, digits.labels)
     assert federated.gradient(model, digits.images.double(), digits.labels)["fc1.weight"].dtype == torch.float64
+
+
+def test_training_does_not_depend_on_whether_gradients_are_on_around_it(model, clients):
+    with torch.no_grad():
+        quiet = [train(model, clients, rounds=1) for train in (federated.fed_avg, federated.fed_sgd)]
+    for mine, train in zip(quiet, (federated.fed_avg, federated.fed_sgd), strict=True):
+        assert torch.equal(weights(mine), weights(train(model, clients, rounds=1)))
+
+
+def test_the_gradient_of_a_sparse_embedding_is_like_any_other():
+    net = torch.nn.Sequential(torch.nn.Embedding(9, 4, sparse=True), torch.nn.Flatten(), torch.nn.Linear(20, 3))
+    tokens, labels = torch.arange(20).view(4, 5) % 9, torch.tensor([0, 1, 2, 0])
+    dense = copy.deepcopy(net)
+    dense[0].sparse = False
+    found, wanted = (federated.gradient(each, tokens, labels)["0.weight"] for each in (net, dense))
+    torch.testing.assert_close(found, wanted)
+    federated.fed_sgd(net, [Client(tokens, labels)] * 2, rounds=1)
