@@ -23,7 +23,6 @@ def telling_mask(model: nn.Module, images: Tensor, *, layer: str | None = None, 
     whose inputs depend on the other images of the mini-batch (BatchNorm in train mode) or on chance.
     """
     checks.number("share", share, 0, 1)
-    checks.inputs("images", images)
     if not images.is_floating_point():
         raise ValueError("tokens have no slope, so that none of a layer's inputs tells more of them; give images")
     layer = _dense(model, layer)
