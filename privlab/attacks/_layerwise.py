@@ -33,7 +33,7 @@ def plain_norms(model: nn.Module, trials: Callable[[], int] = lambda: 1) -> None
     torch's own batch_norm has a wrong slope of the slope (seen in 2.13), which the test against a plain loop shows.
     """
     for layer in model.modules():
-        if isinstance(layer, _NormBase) and not _at_rest(layer):
+        if isinstance(layer, _NormBase) and _at_rest(layer) is None:
             layer.forward = partial(_affine, layer, trials)
 
 
@@ -45,9 +45,11 @@ def _affine(layer: _NormBase, trials: Callable[[], int], inputs: Tensor) -> Tens
     return torch.addcmul(_beside(layer.bias, inputs), outputs, _beside(layer.weight, inputs))
 
 
-def _at_rest(layer: nn.Module) -> bool:
-    """Whether a layer of normalisation uses its running averages."""
-    return isinstance(layer, _NormBase) and not layer.training and layer.running_mean is not None
+def _at_rest(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """The mean, and one over the deviation, of a layer of normalisation that uses its running averages; else None."""
+    if not isinstance(layer, _NormBase) or layer.training or layer.running_mean is None or layer.running_var is None:
+        return None
+    return layer.running_mean, (layer.running_var + layer.eps).rsqrt()
 
 
 def _beside(channels: Tensor, images: Tensor) -> Tensor:
@@ -114,13 +116,13 @@ class Layers:
         return layers if set(wanted) <= own else None
 
     def _note(self, name: str, layer: nn.Module, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        if isinstance(layer, NORMS):
-            assert isinstance(layer.weight, Tensor)
-            assert isinstance(layer.bias, Tensor)
-            weight, bias = layer.weight, layer.bias
-            if _at_rest(layer):  # then it scales and shifts
-                weight = weight * (layer.running_var + layer.eps).rsqrt()
-                bias = bias - weight * layer.running_mean
+        if isinstance(layer, _NormBase | nn.GroupNorm):
+            weight: Tensor = layer.weight
+            bias: Tensor = layer.bias
+            if (rest := _at_rest(layer)) is not None:  # then it scales and shifts
+                mean, per_deviation = rest
+                weight = weight * per_deviation
+                bias = bias - weight * mean
             else:
                 inputs = normalised(layer, inputs, self.trials)
             outputs = torch.addcmul(_beside(bias, inputs), inputs, _beside(weight, inputs))
@@ -196,10 +198,8 @@ def _bias_gradient(slope: Tensor, trials: int) -> Tensor:
 def _weight_gradient(layer: nn.Module, inputs: Tensor, slope: Tensor, trials: int) -> Tensor:
     """What the layer's weight gets in each trial, `(T, *weight)`."""
     if isinstance(layer, NORMS):
-        along = _bias_gradient(inputs * slope, trials)
-        if not _at_rest(layer):
-            return along
-        return (along - layer.running_mean * _bias_gradient(slope, trials)) * (layer.running_var + layer.eps).rsqrt()
+        along, rest = _bias_gradient(inputs * slope, trials), _at_rest(layer)
+        return along if rest is None else (along - rest[0] * _bias_gradient(slope, trials)) * rest[1]
     if isinstance(layer, nn.Linear):
         rows = [part.reshape(trials, -1, part.shape[-1]) for part in (slope, inputs)]
         return rows[0].mT @ rows[1]
