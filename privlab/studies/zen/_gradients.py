@@ -18,7 +18,7 @@ from privlab.studies.bench.printed import Printed, Reading, Reported, reported
 from privlab.studies.bench.sentence import Outcome
 from privlab.studies.bench.study import Cell, Metrics, Study, Table
 
-VICTIMS, RESTARTS = 8, 16  # victims a seed; beginnings at most, the same in every cell
+VICTIMS, RESTARTS = 8, 8  # victims a seed; beginnings at most, the same in every cell
 ITERATIONS = {1: 1000, 3: 2000}  # by the number of channels: 50 and 100 of the steps that DLG counts
 INNER = 20  # iterations in one step of `torch.optim.LBFGS`, which is what DLG counts
 SUCCESS = 30.0  # dB
@@ -74,7 +74,7 @@ def attack(
     seed: int,
     clip: float | None = None,
 ) -> Attacked:
-    """DLG with at most sixteen beginnings: another one only for victims whose gradient is not matched yet.
+    """DLG with at most eight beginnings: another one only for victims whose gradient is not matched yet.
 
     That the gradient is matched tells the adversary that it has what sends this gradient, without the truth.
     clip: the bound that clients clip to, where they do; the adversary knows it.
