@@ -11,7 +11,7 @@ from privlab import data, models, runtime
 from privlab.metrics import distance_correlation as dependence
 from privlab.metrics import reconstruction
 from privlab.sharing import federated, split
-from privlab.studies.bench.study import Metrics
+from privlab.studies.bench.study import Cell, Metrics
 
 FIRST, NEXT, LAST = 40_000, 5_000, 5_000  # of MNIST's training images, as SplitNN shares them out
 VICTIMS, SHOWN = 1000, 200  # images that are reconstructed, and those of them whose SSIM is taken (it is slow)
@@ -48,6 +48,11 @@ def pictures(name: str, channels: int, side: int, most: int | None = None) -> Pi
     source = source[:most] if most and most < len(source) else source
     images = data.resized(1 - source.images if name == "omniglot" else source.images, side, channels)
     return Pictures(images, source.labels if source.labels.dim() == 1 else source.labels[:, 0], len(source.classes))
+
+
+def prior(cell: Cell) -> tuple[str, ...]:
+    """The data set that the adversary of a cell has, where it is another than the owners'."""
+    return () if cell.get("prior", "same") == "same" else (cell["prior"],)
 
 
 @functools.lru_cache(maxsize=6)

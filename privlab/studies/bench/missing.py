@@ -1,5 +1,6 @@
 """Measure what is missing of all studies, cheapest verdict first, within a budget of time."""
 
+import functools
 import signal
 import statistics
 import threading
@@ -14,6 +15,7 @@ import joblib
 from tqdm import tqdm
 
 from privlab import checks, runtime
+from privlab.data import fetch
 from privlab.studies.bench.registry import STUDIES
 from privlab.studies.bench.runner import Task, code_version, not_done, rows_of, run_group
 from privlab.studies.bench.store import Row, Store
@@ -86,7 +88,10 @@ def run_missing(
     if paper is not None:
         checks.one_of("paper", paper, sorted({name.partition("/")[0] for name in STUDIES}))
     where, origin = str(runtime.device(device)), {"profile": profile, "code": code_version()}
+    fetch.local_folder()  # says that PRIVLAB_DATA names no folder, before all that is in it counts as absent
     units, absent = find(profile, paper, folder)
+    for study in {unit.study.id: unit.study for unit in units}.values():
+        Store(study, folder).prepare()
     deadline = None if budget is None else time.monotonic() + budget
     done: set[tuple[str, str, int]] = set()
     bar = tqdm(total=sum(len(unit.tasks) for unit in units), desc="missing", unit="cell", disable=not progress)
@@ -111,16 +116,22 @@ def find(profile: str, paper: str | None = None, folder: Path | None = None) -> 
     for study in STUDIES.values():
         if paper is not None and not study.id.startswith(f"{paper}/"):
             continue
-        store, names = Store(study, folder), []
-        for name in study.data[profile]:
-            if is_here(study, name):
-                names.append(name)
-                continue
-            absent[name] = absent.get(name, 0) + len(study.cells(name)) * study.seeds[profile]
-        cells = [cell for name in names for cell in study.cells(name) if profile == "paper" or not study.large(cell)]
-        grid = [(cell, seed) for seed in range(study.seeds[profile]) for cell in cells]
-        units += _units(study, not_done(store, grid), store.rows())
+        store, tasks = Store(study, folder), []
+        here = functools.cache(functools.partial(is_here, study))
+        for cell, seed in not_done(store, _whole_grid(study, profile)):
+            lacking = [name for name in (cell["data"], *study.others(cell)) if not here(name)]
+            if lacking:
+                absent[lacking[0]] = absent.get(lacking[0], 0) + 1
+            else:
+                tasks.append((cell, seed))
+        units += _units(study, tasks, store.rows())
     return sorted(units, key=lambda unit: unit.order), absent
+
+
+def _whole_grid(study: Study, profile: str) -> list[Task]:
+    cells = [cell for name in study.data[profile] for cell in study.cells(name)]
+    cells = [cell for cell in cells if profile == "paper" or not study.large(cell)]
+    return [(cell, seed) for seed in range(study.seeds[profile]) for cell in cells]
 
 
 def is_here(study: Study, name: str) -> bool:

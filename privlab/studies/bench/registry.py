@@ -1,10 +1,11 @@
 """The studies by id, found by walking: the id is the path, `curious/table-5` stands in `studies/curious/table_5.py`."""
 
+import difflib
 import importlib
 import pkgutil
 import re
 
-from privlab import checks, studies
+from privlab import studies
 from privlab.studies.bench.study import Study
 
 
@@ -38,6 +39,11 @@ STUDIES: dict[str, Study] = _walk()
 
 
 def get(study_id: str) -> Study:
-    """The study with this id. Raises ValueError for an id that is not there, with those that are."""
-    checks.one_of("study", study_id, STUDIES)
+    """The study with this id. Raises ValueError for an id that is not there, with those that are like it."""
+    if study_id not in STUDIES:
+        asked = str(study_id).lower().replace("_", "-")
+        near = [known for known in STUDIES if asked in (known, known.partition("/")[2])]
+        near = near or difflib.get_close_matches(asked, STUDIES, cutoff=0.75)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise ValueError(f"study={study_id!r} is not known{hint}; choose one of {', '.join(STUDIES)}")
     return STUDIES[study_id]

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 import privlab
 from privlab import checks, runtime
+from privlab.data import fetch
 from privlab.studies.bench.registry import STUDIES, get
 from privlab.studies.bench.store import Row, Store
 from privlab.studies.bench.study import Cell, Study, cell_key
@@ -50,7 +51,9 @@ def run(
     data: one data set instead of the profile's (a name, or a path to your own). seeds: how many, from 0.
     Each finished cell is written at once, so that a stopped run goes on where it was. With `workers` > 1
     groups of cells run in as many processes, one thread each; with `ray` on the Ray cluster at that address.
-    Raises ValueError for an unknown study or profile, FileNotFoundError for data that are not to be had.
+    Before the first cell is measured the data are downloaded and looked at, and the results' folder is tried.
+    Raises ValueError for an unknown study or profile, data that the study cannot take, or nothing to measure;
+    FileNotFoundError for data that are not to be had, OSError where results cannot be written.
     """
     study = get(study) if isinstance(study, str) else study
     profile = runtime.profile(profile)
@@ -63,14 +66,8 @@ def run(
     checks.whole("seeds", seeds if seeds is not None else 1)
     where = str(runtime.device(device))
     store = store or Store(study)
-    names = (data,) if data else study.data[profile]
-    if data and data not in study.data["paper"]:
-        study.check(data)  # before its cells are made, which may look at the data
-    cells = [cell for name in names for cell in study.cells(name) if profile == "paper" or not study.large(cell)]
-    grid = [(cell, seed) for seed in range(seeds or study.seeds[profile]) for cell in cells]
-    missing = not_done(store, grid)
-    for name in dict.fromkeys(cell["data"] for cell, _ in missing):
-        study.check(name)  # and download it, before any work begins
+    grid = _grid(study, profile, data, seeds)
+    missing = _ready(study, store, grid)
     groups = _groups(study, missing)
     origin = {"profile": profile, "code": code_version()}
     bar = tqdm(total=len(grid), initial=len(grid) - len(missing), desc=study.id, unit="cell", disable=not progress)
@@ -80,6 +77,36 @@ def run(
             bar.update()
     wanted = {_key(cell, seed) for cell, seed in grid}
     return [row for row in store.rows() if _key(row["cell"], row["seed"]) in wanted]
+
+
+def _grid(study: Study, profile: str, data: str | None, seeds: int | None) -> list[Task]:
+    """What is asked for. Raises ValueError where that is nothing, or on data that the study cannot take."""
+    fetch.local_folder()  # says that PRIVLAB_DATA names no folder, before what is in it is missed
+    if data is not None and not data.strip():
+        raise ValueError(f"data={data!r} names nothing; give a data set's name, or a path to your own")
+    names = study.data[profile] if data is None else (data,)
+    if data is not None and data not in study.data["paper"]:
+        study.check(data)  # before its cells are made, which may look at the data
+    cells = [cell for name in names for cell in study.cells(name) if profile == "paper" or not study.large(cell)]
+    if not cells:
+        what = (
+            f"no data of its own under --profile {profile}" if not names else f"no cell as small as --profile {profile}"
+        )
+        raise ValueError(f"{study.id} has {what}; choose --profile paper, or other --data")
+    return [(cell, seed) for seed in range(seeds or study.seeds[profile]) for cell in cells]
+
+
+def _ready(study: Study, store: Store, grid: list[Task]) -> list[Task]:
+    """The tasks without a fresh row, once all is there that they need: their data, and a place for their rows."""
+    missing = not_done(store, grid)
+    if not missing:
+        return []
+    for name in dict.fromkeys(cell["data"] for cell, _ in missing):
+        study.check(name)  # and download it
+    for name in dict.fromkeys(other for cell, _ in missing for other in study.others(cell)):
+        study.read(name)
+    store.prepare()
+    return not_done(store, grid)  # rows about other data than those that have come now are stale
 
 
 def not_done(store: Store, grid: list[Task]) -> list[Task]:

@@ -40,12 +40,13 @@ class Store:
         if not self.path.exists():
             return []
         rows = {}
-        for line in self.path.read_text().splitlines():
+        for line in self.path.read_bytes().splitlines():
             try:
                 row = json.loads(line)
-                rows[self.key(row)] = row
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue
+                if row["cell"]["data"] and row["metrics"].items():
+                    rows[self.key(row)] = row
+            except (ValueError, LookupError, TypeError, AttributeError):
+                continue  # what a kill or a hand has left of a row
         return list(rows.values())
 
     @staticmethod
@@ -97,6 +98,19 @@ class Store:
         known = self.folder / "data-sets.json"
         found = json.loads(known.read_text()) if known.exists() else {}
         return found.get(origin.get("data_checksum"))
+
+    def prepare(self) -> None:
+        """Make the folder, and see that rows can be written to it. Raises OSError where they cannot."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.with_suffix(".lock")):
+                if self.path.exists():
+                    self.path.open("ab").close()
+        except OSError as error:
+            raise OSError(
+                f"results cannot be written to {self.path} ({type(error).__name__}: {error}); name another folder with "
+                "--results or PRIVLAB_RESULTS"
+            ) from error
 
     def add(self, row: Row) -> None:
         """Append a row, unless the same measurement is there already."""

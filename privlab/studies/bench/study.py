@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from privlab.data import Dataset, Text
 from privlab.studies.bench.printed import Reported
 from privlab.studies.bench.sentence import Found, Outcome
+from privlab.studies.bench.takes import Takes
 
 Cell = dict[str, Any]
 Metrics = dict[str, float]
@@ -102,39 +102,13 @@ class Claim:
     data: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Takes:
-    """What data a study can be run on: `images` or `text`, how many examples at least, of what side and channels."""
-
-    kind: str = "images"
-    least: int = 100
-    side: int = 8
-    channels: tuple[int, ...] = (1, 3)
-
-    def check(self, study_id: str, name: str, found: Any) -> None:
-        """Raises ValueError, in words, for a data set that the study cannot take."""
-        kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
-        if kind != self.kind:
-            known = ", ".join(TEXTS) if self.kind == "text" else "those that `privlab data list` shows, or your own"
-            raise ValueError(f"{study_id} reads {self.kind}; {name!r} holds {kind}. Sets of {self.kind}: {known}")
-        if len(found) < self.least:
-            raise ValueError(f"{study_id} needs {self.least} examples or more; {name!r} holds {len(found)}")
-        if self.kind == "text":
-            return
-        channels, *sides = found.shape
-        if channels not in self.channels or min(sides) < self.side:
-            raise ValueError(
-                f"{study_id} takes images of {' or '.join(map(str, self.channels))} channels, {self.side} pixels wide "
-                f"or more; those of {name!r} are {channels}x{sides[0]}x{sides[1]}"
-            )
-
-
-TEXTS = ("imdb", "manual")
-
-
 def alone(cell: Cell) -> Hashable:
     """What cells share where a study does not say: their data set, kept between them."""
     return cell.get("data")
+
+
+def _no_others(_cell: Cell) -> tuple[str, ...]:
+    return ()
 
 
 def _no_scale(_cell: Cell, _item: Reported) -> str:
@@ -154,7 +128,8 @@ class Study:
     `workers` how many cells at most run at a time (None: any number), where memory is what limits.
     `scale(cell, item)` says what is smaller in a cell than in the paper, as far as a printed number is concerned; empty
     for the paper's own scale. `runs` is of how many runs the paper prints means. `takes`: the data that it can be
-    run on. `subject(cell, seed, device)`: what a cell measures, such as a trained network, for those who want to look.
+    run on; `others(cell)`: further data sets that a cell reads. `subject(cell, seed, device)`: what a cell measures,
+    such as a trained network, for those who want to look.
     """
 
     id: str
@@ -177,8 +152,9 @@ class Study:
     versions: Mapping[str, int] = field(default_factory=dict)
     scale: Callable[[Cell, Reported], str] = _no_scale
     runs: int = 1
-    takes: Takes = Takes()
+    takes: Takes = field(default_factory=Takes)
     load: Callable[[str], Any] | None = None
+    others: Callable[[Cell], tuple[str, ...]] = _no_others
     subject: Callable[[Cell, int, torch.device], Any] | None = None
 
     def version_on(self, name: str) -> int:
@@ -191,7 +167,17 @@ class Study:
         Raises ValueError in words where it cannot, FileNotFoundError where the data are not to be had.
         """
         if self.load is not None:
-            self.takes.check(self.id, name, self.load(name))
+            self.takes.check(self.id, name, self.read(name))
+
+    def read(self, name: str) -> Any:
+        """A data set, downloaded where it is missing. What a broken file makes a reader raise is a ValueError."""
+        assert self.load is not None
+        try:
+            return self.load(name)
+        except (ValueError, TypeError, OSError, RuntimeError, MemoryError):
+            raise  # in words already
+        except Exception as error:
+            raise ValueError(f"{name!r} cannot be read ({type(error).__name__}: {error})") from error
 
     def printed(self, dataset: str, cell: Mapping[str, Any]) -> dict[str, Reported]:
         """What the paper prints for a cell of a data set, which is named as the paper does: by metric."""

@@ -6,7 +6,7 @@ from privlab import runtime
 from privlab.sharing import federated
 from privlab.studies._data import dataset
 from privlab.studies.bench.sentence import Found, told
-from privlab.studies.bench.study import Cell, Claim, Metrics, Table
+from privlab.studies.bench.study import Cell, Claim, Metrics, Table, Takes
 from privlab.studies.curious._extraction import METRICS, measure, scale, trapped
 from privlab.studies.curious._paper import study
 
@@ -60,4 +60,5 @@ STUDY = study(
             "s = 0.95: recall at least three quarters of that on mini-batches of any classes, the same weights",
         ),
     ),
+    takes=Takes(alike=BATCH),
 )

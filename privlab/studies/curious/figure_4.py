@@ -12,7 +12,7 @@ from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
 from privlab.studies._data import dataset
 from privlab.studies.bench.sentence import DRAWS, UNDECIDED, Found, Outcome, both, ratio, told
-from privlab.studies.bench.study import Cell, Claim, Metrics, Table
+from privlab.studies.bench.study import Cell, Claim, Metrics, Table, Takes
 from privlab.studies.curious._extraction import network, scale
 from privlab.studies.curious._paper import study
 
@@ -42,7 +42,7 @@ def _gallery(name: str, seed: int) -> data.Dataset:
     return whole.sample(min(GALLERY, len(whole)), runtime.derive(seed, "batch"))
 
 
-@functools.lru_cache(maxsize=12)
+@functools.lru_cache(maxsize=1)
 def _clipped(name: str, s: float, batch: int, bound: float, sigma: float, seed: int, device: torch.device):
     """What the client is about to send, clipped; of it the layer that is read."""
     client = _gallery(name, seed)[:batch].to(device)
@@ -174,4 +174,5 @@ STUDY = study(
             ours=True,
         ),
     ),
+    takes=Takes(least=2 * max(BATCHES)),  # decoys beside the client's own images
 )

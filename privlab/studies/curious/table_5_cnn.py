@@ -103,7 +103,7 @@ STUDY = study(
         ),
     ),
     beside=("curious/table-5",),
-    takes=Takes(channels=(3,)),
+    takes=Takes(channels=(3,), widest=64),
     together=lambda cell: (cell["data"], tuple(cell["filters"])),
     workers=1,
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from privlab.studies.bench.printed import Printed, Reading
 from privlab.studies.bench.sentence import Found, both, told
-from privlab.studies.bench.study import Cell, Claim, Table, cell_key
+from privlab.studies.bench.study import Cell, Claim, Table, Takes, cell_key
 from privlab.studies.curious._extraction import EXACT, METRICS, run_trapped, scale
 from privlab.studies.curious._paper import IMAGES, printed, study
 
@@ -92,5 +92,6 @@ STUDY = study(
             data=("mnist", "digits"),
         ),
     ),
+    takes=Takes(least=max(BATCHES)),
     together=lambda cell: (cell["data"], cell["neurons"]),
 )

@@ -35,9 +35,25 @@ DATA = {"fast": ("digits",), "real": ("mnist",), "paper": ("mnist",)}
 NOISES, ALPHAS = (0.0, 0.1, 0.5, 1.0), (0.0, 0.1, 0.5, 1.0)
 
 
+def sizes_of(name: str) -> tuple[tuple[int, int], ...]:
+    """Owners' images and epochs, one pair a size: on other data the digits', or as many images as the owners have."""
+    if name in SIZES:
+        return SIZES[name]
+    ((most, epochs),) = SIZES["digits"]
+    return ((min(most, len(common.shares(name, 1, 28)[0].labels)), epochs),)
+
+
+def attack_sets(name: str) -> tuple[int, ...]:
+    """How many images adversaries have: on other data as on the digits, or all that are left for them."""
+    if name in ATTACK_SETS:
+        return ATTACK_SETS[name]
+    most = len(common.shares(name, 1, 28)[1].labels)
+    return tuple(dict.fromkeys(min(most, count) for count in ATTACK_SETS["digits"]))
+
+
 def base(name: str, size: int = 0, **changes: object) -> Cell:
     """An undefended target on one data set. noise_in: `training` (and from then on), or the `release` alone."""
-    images, epochs = SIZES.get(name, SIZES["digits"])[size]
+    images, epochs = sizes_of(name)[size]
     cell: Cell = {"data": name, "cut": CUT, "images": images, "epochs": epochs, "loss": "squared", "alpha": 0.0}
     return {**cell, "noise": 0.0, "noise_in": "release", **changes}
 
@@ -133,13 +149,12 @@ def _adversary(cell: Cell) -> torch.Tensor:
 
 def sizes(make: Callable[[str, int], list[Cell]]) -> Callable[[str], list[Cell]]:
     """The cells of each size that a data set has."""
-    return lambda name: [cell for size in range(len(SIZES.get(name, (0,)))) for cell in make(name, size)]
+    return lambda name: [cell for size in range(len(sizes_of(name))) for cell in make(name, size)]
 
 
 def attacked(name: str, size: int = 0, **changes: object) -> Cell:
     """The cell of figures 1 to 3: `base`, no noise, the naive adversary, 5000 images of the same kind."""
-    most = ATTACK_SETS.get(name, ATTACK_SETS["digits"])[-1]
-    return {**base(name, size), "prior": "same", "attack_set": most, "adversary": "naive", **changes}
+    return {**base(name, size), "prior": "same", "attack_set": attack_sets(name)[-1], "adversary": "naive", **changes}
 
 
 def scale(cell: Cell, _item: Reported) -> str:
@@ -160,6 +175,7 @@ def study(name: str, title: str, place: str, **particular: Any) -> Study:
         "checksum": checksum,
         "load": dataset,
         "takes": Takes(least=500),
+        "others": common.prior,
         "together": trained_as,
         "scale": scale,
         "subject": subject,
@@ -169,7 +185,8 @@ def study(name: str, title: str, place: str, **particular: Any) -> Study:
 
 def small(table: Table, **settings: object) -> Cell:
     """Settings of the smaller size of a data set's cells, of which there are three draws: sentences rest on it."""
-    return {"images": SIZES.get(table.data or "", SIZES["digits"])[0][0], **settings}
+    measured = min((row["cell"]["images"] for row in table.rows), default=0)
+    return {"images": SIZES[table.data][0][0] if table.data in SIZES else measured, **settings}
 
 
 ATTACKED = ("accuracy", *common.QUALITY, "mean_image_psnr", *common.DEPENDENCE)

@@ -1,7 +1,7 @@
 """Figure 5: the distribution of data among the owners."""
 
-from privlab.studies.bench.study import Claim
-from privlab.studies.zen._decoder import GREY, HALF, plain_cell, rises, study
+from privlab.studies.bench.study import Claim, Takes
+from privlab.studies.zen._decoder import CLIENTS, GREY, HALF, plain_cell, rises, study
 
 STUDY = study(
     "figure-5",
@@ -18,4 +18,5 @@ STUDY = study(
             f"of all data sets MNIST alone; PSNR, {HALF}",
         ),
     ),
+    takes=Takes(least=500, classes=CLIENTS),
 )

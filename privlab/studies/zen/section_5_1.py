@@ -21,6 +21,7 @@ from privlab.studies.bench.sentence import (
     told,
 )
 from privlab.studies.bench.study import Cell, Claim, Metrics, Table, Test
+from privlab.studies.bench.takes import enough
 from privlab.studies.zen._gradients import BASE, VICTIMS, attack, hindered, measure, network, stopped, study, tally
 
 # One network takes every adaptation: DLG's with tanh, which FedAvg can train, where sigmoid hardly learns.
@@ -51,15 +52,17 @@ def plain_cell(name: str, channels: int, side: int) -> Cell:
 def cells(name: str) -> list[Cell]:
     """The plain cell, and those that differ from it in one thing. Sizes: photographs, which have enough pixels.
 
-    On colour images, where an attack takes ten times as long, only what the paper says of complex data.
+    On colour images, where an attack takes ten times as long, only what the paper says of complex data. Of two classes
+    three clients cannot each have their own.
     """
-    channels, side = FORMS.get(name) or dataset(name).shape[:2]
+    channels, side = FORMS.get(name) or (dataset(name).shape[0], min(dataset(name).shape[1:]))
     plain = plain_cell(name, channels, side)
     changes: list[Cell] = []
     if name in ("photos", "digits"):
         changes += [{"size": each} for each in SIZES if each != plain["size"]]
     if name != "photos":
-        changes += [{"state": s} for s in ("trained_iid", "trained_non_iid")]
+        apart = name in FORMS or enough(dataset(name).labels, CLIENTS)
+        changes += [{"state": s} for s in ("trained_iid", "trained_non_iid") if apart or s == "trained_iid"]
     if channels == 1:
         changes += [{"batch": b} for b in (2, 4, 8)] + [{"clients": 4}]
         changes += [{"depth": d} for d in DEPTHS if d != 3] + [{"conv": c} for c in (4, 64)]
@@ -127,10 +130,10 @@ def _seen(cell: Cell, model: nn.Module, images: Tensor, labels: Tensor, seed: in
 
 
 def plain(table: Table) -> Cell:
-    """The plain cell of the data that a table is about."""
+    """The plain cell of the data that a table is about; of data that are not the papers' all cells have one size."""
     name = table.data or ""
-    channels = max((row["cell"]["channels"] for row in table.rows), default=1)
-    return plain_cell(name, *FORMS.get(name, (channels, 28 if channels == 1 else 32)))
+    channels, side = (max((row["cell"][knob] for row in table.rows), default=1) for knob in ("channels", "size"))
+    return plain_cell(name, *FORMS.get(name, (channels, side)))
 
 
 def changed(table: Table, **change: object) -> tuple[float, int]:
