@@ -1,18 +1,50 @@
 """The command line: `privlab list`, `run`, `compare`, `coverage`, `explore`, `data list`, `data fetch`."""
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from privlab import __version__, checks, data, runtime, studies
+from privlab.data import fetch
 from privlab.studies.bench.compare import as_json
+from privlab.studies.bench.store import results_folder
+
+# What a mistake in the call or in the data raises, in words. Anything else is a fault of ours.
+MISTAKES = (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError)
+DONE, FAULT, MISTAKE, INTERRUPTED, NO_READER = 0, 1, 2, 130, 141
+STATUS = """exit status:
+  0    done
+  1    a fault of privlab itself
+  2    a mistake in the call or in the data, said in one line
+  130  interrupted; finished cells are kept
+  141  nobody reads what is printed
+
+--traceback, or PRIVLAB_TRACEBACK=1, shows where an error arose."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake in the call, as for every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISTAKE, f"{self.prog}: {message}; `{self.prog} --help` says more\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="privlab", description="Reproduce the papers' tables, and look at the data.")
+    parser = _Parser(
+        prog="privlab",
+        description="Reproduce the papers' tables, and look at the data.",
+        epilog=STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"privlab {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="of an error show where it arose, too")
     commands = parser.add_subparsers(dest="command", required=True)
 
     listing = commands.add_parser("list", help="the studies there are")
@@ -36,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--results", type=Path, help="folder of measured rows (default: results/ of the checkout)")
 
     rendered = commands.add_parser("explore", help="make the stored frames of an explorer (minutes)")
-    rendered.add_argument("explorer", help="decode or hide")
+    rendered.add_argument("explorer", help="decode, hide or leak")
     rendered.add_argument("--again", action="store_true", help="also those that are there")
     about_data = commands.add_parser("data", help="the data sets").add_subparsers(dest="what", required=True)
     data_listing = about_data.add_parser("list", help="name, size, licence, and whether it is here")
@@ -44,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     fetching.add_argument("names", nargs="+", metavar="NAME", help="as `privlab data list` shows it")
     for command in (listing, run, compare, covering, data_listing, fetching):
         command.add_argument("--json", action="store_true", help="one JSON object a line")
+    for command in (listing, run, compare, covering, rendered, data_listing, fetching):
+        command.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
 
 
@@ -70,6 +104,7 @@ def _list(as_lines: bool) -> None:
 
 
 def _data_list(as_lines: bool) -> None:
+    fetch.local_folder()  # says that PRIVLAB_DATA names no folder, in the place of a list of what is not here
     for entry in data.CATALOGUE.values():
         try:
             here = "yes" if data.available(entry) else "no"
@@ -99,6 +134,21 @@ def _data_fetch(names: Sequence[str], as_lines: bool) -> None:
             print("\n".join(f"  {path}" for path in paths))
 
 
+def _compare(name: str, folder: Path | None, as_lines: bool) -> None:
+    comparison = studies.compare(name, studies.Store(studies.get(name), folder))
+    if not any(row["n"] for row in comparison.rows):
+        _nothing_measured(f"of {name} ", folder, f"privlab run {name}")
+    if as_lines:
+        print(as_json(comparison))
+    else:
+        _print_comparison(comparison)
+
+
+def _nothing_measured(what: str, folder: Path | None, remedy: str) -> None:
+    where = folder or results_folder()
+    print(f"privlab: no rows {what}in {where}; `{remedy}` measures them", file=sys.stderr)
+
+
 def _print_comparison(comparison: studies.Comparison) -> None:
     study = comparison.study
     print(f"{study.id}: {study.title} ({study.source})")
@@ -120,6 +170,8 @@ def _print_comparison(comparison: studies.Comparison) -> None:
 
 def _print_coverage(folder: Path | None, as_lines: bool) -> None:
     rows = studies.coverage(folder)
+    if not any(row["n"] for row in rows):
+        _nothing_measured("", folder, "privlab run --missing")
     if as_lines:
         for row in rows:
             print(json.dumps(row))
@@ -133,7 +185,7 @@ def _print_coverage(folder: Path | None, as_lines: bool) -> None:
 
 
 def _missing(arguments: argparse.Namespace) -> None:
-    if arguments.study or arguments.data or arguments.seeds or arguments.ray:
+    if any(given is not None for given in (arguments.study, arguments.data, arguments.seeds, arguments.ray)):
         raise ValueError("--missing goes over all studies; leave the study, --data, --seeds and --ray out")
     left = studies.run_missing(
         profile=arguments.profile,
@@ -184,36 +236,61 @@ def _explore(name: str, again: bool) -> None:
     print(f"the frames of {name} are in {path}")
 
 
+def _do(parsed: argparse.Namespace) -> None:
+    if parsed.command == "list":
+        _list(parsed.json)
+    elif parsed.command == "data" and parsed.what == "fetch":
+        _data_fetch(parsed.names, parsed.json)
+    elif parsed.command == "data":
+        _data_list(parsed.json)
+    elif parsed.command == "explore":
+        _explore(parsed.explorer, parsed.again)
+    elif parsed.command == "coverage":
+        _print_coverage(parsed.results, parsed.json)
+    elif parsed.command == "run":
+        _run(parsed)
+    else:
+        _compare(parsed.study, parsed.results, parsed.json)
+
+
+def _say(error: Exception, with_traceback: bool) -> int:
+    """One line about an error, and what to exit with."""
+    if with_traceback or os.environ.get("PRIVLAB_TRACEBACK", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    words = " ".join(str(error).split())
+    if isinstance(error, MISTAKES):
+        print(f"privlab: {words or type(error).__name__}", file=sys.stderr)
+        return MISTAKE
+    fault = f"{type(error).__name__}: {words}"
+    print(
+        f"privlab: a fault of privlab itself ({fault}); please report it with what --traceback shows", file=sys.stderr
+    )
+    return FAULT
+
+
+def _leave_quietly() -> None:
+    """Nobody reads any more: what is left in the buffer goes nowhere, without a word when Python ends."""
+    with contextlib.suppress(OSError, io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for a mistake in the call, 130 when interrupted."""
+    """Run the command line; returns the exit status, which `privlab --help` lists."""
     parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no ± shows ? in its place
     try:
-        if parsed.command == "list":
-            _list(parsed.json)
-        elif parsed.command == "data":
-            if parsed.what == "fetch":
-                _data_fetch(parsed.names, parsed.json)
-            else:
-                _data_list(parsed.json)
-        elif parsed.command == "explore":
-            _explore(parsed.explorer, parsed.again)
-        elif parsed.command == "coverage":
-            _print_coverage(parsed.results, parsed.json)
-        elif parsed.command == "run":
-            _run(parsed)
-        else:
-            comparison = studies.compare(parsed.study, studies.Store(studies.get(parsed.study), parsed.results))
-            if parsed.json:
-                print(as_json(comparison))
-            else:
-                _print_comparison(comparison)
-    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        print(f"privlab: {error}", file=sys.stderr)
-        return 2
+        _do(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_quietly()
+        return NO_READER
     except KeyboardInterrupt:
         print("privlab: stopped; finished cells are kept, and the next run goes on from here", file=sys.stderr)
-        return 130
-    return 0
+        return INTERRUPTED
+    except Exception as error:
+        return _say(error, parsed.traceback)
+    return DONE
 
 
 if __name__ == "__main__":

@@ -18,14 +18,21 @@ def device(name: str = "auto") -> torch.device:
 
     Raises ValueError for a name torch does not know and RuntimeError for a card that is not there.
     """
+    given = "device"
+    if name == "auto" and os.environ.get("PRIVLAB_DEVICE"):
+        given, name = "PRIVLAB_DEVICE", os.environ["PRIVLAB_DEVICE"]
     if name == "auto":
-        name = os.environ.get("PRIVLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device={name!r} is not known to torch; use cpu, cuda or cuda:0") from error
+        raise ValueError(f"{given}={name!r} is not known to torch; use cpu, cuda or cuda:0") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(f"device={name!r}: torch sees no CUDA card here; use --device cpu")
+        raise RuntimeError(f"{given}={name!r}: torch sees no CUDA card here; use --device cpu")
+    if chosen.type == "cuda" and 0 < torch.cuda.device_count() <= (chosen.index or 0):
+        raise RuntimeError(f"{given}={name!r}: the last card here is cuda:{torch.cuda.device_count() - 1}")
+    if chosen.type not in ("cpu", "cuda", "mps") or (chosen.type == "mps" and not torch.backends.mps.is_available()):
+        raise ValueError(f"{given}={name!r} cannot compute here; use cpu, cuda or cuda:0")
     return chosen
 
 
@@ -57,8 +64,9 @@ def profile(name: str | None = None) -> str:
     fast: embedded data, two cores, no network. real: real data, under 30 CPU-minutes a study.
     paper: the paper's data, sizes and repetitions.
     """
-    chosen = name or os.environ.get("PRIVLAB_PROFILE") or "fast"
-    checks.one_of("profile", chosen, PROFILES)
+    given = os.environ.get("PRIVLAB_PROFILE")
+    chosen = name or given or "fast"
+    checks.one_of("profile" if name else "PRIVLAB_PROFILE", chosen, PROFILES)
     return chosen
 
 
