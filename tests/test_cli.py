@@ -1,11 +1,14 @@
 import json
+import os
 import runpy
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from privlab import cli, data, studies
+from privlab.studies import _data
 
 FAST = "curious/table-5"
 
@@ -145,3 +148,158 @@ def test_an_altered_file_is_listed_as_such_and_the_list_goes_on(monkeypatch, tmp
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("pathmnist ") and "altered: " in line for line in lines)
     assert len(lines) > 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "table-9"], "(did you mean curious/table-9?)"),
+        (["run", "curious/tabel_4"], "(did you mean curious/table-4"),
+        (["run", FAST, "--data", ""], "data='' names nothing"),
+        (["run", FAST, "--data", "EMPTY"], "holds no image"),
+        (["run", FAST, "--seeds", "0"], "seeds=0"),
+        (["run", FAST, "--device", "meta"], "device='meta' cannot compute here"),
+        (["run", FAST, "--results", "FILE"], "results cannot be written to"),
+        (["run", FAST, "--budget", "5m"], "belong to --missing"),
+        (["run", "--missing", "--seeds", "0"], "leave the study, --data, --seeds and --ray out"),
+        (["run", "zen/figure-2", "--profile", "real"], "no data of its own under --profile real"),
+        (["run", "curious/table-3", "--data", "digits"], "reads text; 'digits' holds images"),
+        (["explore", "nonsense"], "choose one of decode, hide"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_before_any_work(capsys, tmp_path, arguments, words):
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "FILE").touch()
+    places = {name: str(tmp_path / name) for name in ("EMPTY", "FILE")}
+    assert cli.main([places.get(word, word) for word in arguments]) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.err.startswith("privlab: ")
+    assert (said.err.count("\n"), said.out) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "required: command"),
+        (["run", FAST, "--profile", "huge"], "'huge'"),
+        (["run", FAST, "--workers", "two"], "'two'"),
+        (["run", "--missing", "--budget", "soon"], "'soon' is not a span of time; write 90s, 8m or 2h"),
+        (["data"], "required: what"),
+    ],
+)
+def test_a_mistake_in_the_call_is_one_line_too(capsys, arguments, words):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert words in said
+    assert said.startswith("privlab")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "arguments", "words"),
+    [
+        ("PRIVLAB_PROFILE", "huge", ["run", FAST], "PRIVLAB_PROFILE='huge' is not known"),
+        ("PRIVLAB_DEVICE", "gpu", ["run", FAST], "PRIVLAB_DEVICE='gpu' is not known"),
+        ("PRIVLAB_DATA", "/no/where", ["run", FAST], "PRIVLAB_DATA='/no/where' is not a folder"),
+        ("PRIVLAB_DATA", "/no/where", ["run", "--missing"], "PRIVLAB_DATA='/no/where' is not a folder"),
+        ("PRIVLAB_DATA", "/no/where", ["data", "list"], "PRIVLAB_DATA='/no/where' is not a folder"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(capsys, monkeypatch, variable, value, arguments, words):
+    monkeypatch.setenv(variable, value)
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"privlab: {words}")
+
+
+class OddError(Exception):
+    """What no one of ours has thought of."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (ValueError("one\n  two"), 2, "privlab: one two\n"),
+        (MemoryError(), 2, "privlab: MemoryError\n"),
+        (KeyError("mnist"), 1, "privlab: a fault of privlab itself (KeyError: 'mnist'); please report it with what --"),
+        (OddError("odd"), 1, "privlab: a fault of privlab itself (OddError: odd)"),
+    ],
+)
+def test_every_error_is_one_line_and_its_traceback_is_shown_when_asked_for(capsys, monkeypatch, error, status, words):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(studies, "run", fail)
+    assert cli.main(["run", FAST]) == status
+    said = capsys.readouterr().err
+    assert said.startswith(words)
+    assert said.count("\n") == 1
+    for arguments in (["--traceback", "run", FAST], ["run", FAST, "--traceback"]):
+        assert cli.main(arguments) == status
+        assert "in fail\n" in capsys.readouterr().err
+    monkeypatch.setenv("PRIVLAB_TRACEBACK", "1")
+    assert cli.main(["run", FAST]) == status
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback")
+    assert words in shown
+
+
+def test_what_a_reader_of_data_raises_is_said_with_the_name_of_the_data(capsys, monkeypatch):
+    def broken(_name):
+        raise OddError("not a picture")
+
+    monkeypatch.setattr(data, "load", broken)
+    _data.dataset.cache_clear()
+    assert cli.main(["run", FAST, "--data", "mine.npz"]) == 2
+    assert capsys.readouterr().err == "privlab: 'mine.npz' cannot be read (OddError: not a picture)\n"
+
+
+def test_the_help_says_what_a_status_means(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    for status, words in ((1, "a fault of privlab itself"), (2, "a mistake"), (130, "interrupted")):
+        assert f"  {status:<4} {words}" in text
+
+
+def test_where_nothing_is_measured_that_is_said_beside_the_table(capsys, tmp_path):
+    for arguments in (["compare", FAST], ["compare", FAST, "--json"], ["coverage", "--json"]):
+        assert cli.main([*arguments, "--results", str(tmp_path / "nothing")]) == 0
+        said = capsys.readouterr()
+        assert "no rows " in said.err
+        assert f"in {tmp_path / 'nothing'}; `privlab run" in said.err
+        assert said.out
+
+
+def command(*arguments, **environment):
+    return [sys.executable, "-m", "privlab", *arguments], {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+
+
+def test_a_terminal_without_the_letters_and_a_reader_that_goes_away():
+    run, environment = command("compare", "curious/table-4", PYTHONIOENCODING="ascii")
+    done = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "mean ? standard deviation" in done.stdout
+    run, environment = command("coverage")  # more than a pipe holds
+    with subprocess.Popen(run, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writing:
+        writing.stdout.close()
+        said = writing.stderr.read().decode()
+        assert writing.wait() == 141
+    assert [line for line in said.splitlines() if "no rows in" not in line] == []
+
+
+def test_control_c_keeps_the_rows_there_are(tmp_path):
+    run, environment = command("run", FAST, "--data", "digits", "--device", "cpu", "--results", str(tmp_path))
+    with subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, start_new_session=True) as running:
+        path = tmp_path / f"{FAST}.jsonl"
+        while not (path.exists() and path.read_text().count("\n") > 1):
+            assert running.poll() is None
+        os.killpg(running.pid, signal.SIGINT)
+        said = running.stderr.read().decode()
+        assert running.wait() == 130
+    assert said.splitlines()[-1].startswith("privlab: stopped; finished cells are kept")
+    assert "Traceback" not in said
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert 2 <= len(kept) < 39

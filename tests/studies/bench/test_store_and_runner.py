@@ -67,6 +67,40 @@ def test_a_line_torn_by_a_kill_is_skipped_and_closed(store, torn):
     assert [r["cell"]["s"] for r in store.rows()] == [1, 2]
 
 
+@pytest.mark.parametrize("bad", [b"\xff\xfe\x00", b"\x00" * 9, None, "cell", "metrics", "provenance"])
+def test_a_line_that_is_no_row_is_skipped(store, bad):
+    """Bytes that are no text, and rows that a hand has taken a part from."""
+    whole = row(2)
+    line = bad if isinstance(bad, bytes) else json.dumps({name: whole[name] for name in whole if name != bad}).encode()
+    store.add(row(1))
+    with store.path.open("ab") as file:
+        file.write(line + b"\n")
+    assert [r["cell"]["s"] for r in store.rows()] == ([1] if bad else [1, 2])
+
+
+def test_a_place_that_cannot_be_written_to_is_found_out_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    made = study(run=lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(OSError, match=r"results cannot be written to .*; name another folder with --results"):
+        studies.run(made, device="cpu", store=Store(made, tmp_path / "file"), progress=False)
+
+
+def test_rows_about_other_data_than_those_that_come_are_measured_again(tmp_path):
+    """Stored rows count where their data are not here; once these are, rows about another copy are stale."""
+    here = []
+
+    def checksum(name):
+        if not here:
+            raise FileNotFoundError(name)
+        return "sum", "publisher"
+
+    made = study(checksum=checksum, load=lambda name: here.append(name) or data.load("digits"))
+    store = Store(made, tmp_path)
+    store.add(row(1, checksum="another copy"))
+    found = studies.run(made, seeds=1, device="cpu", store=store, progress=False)
+    assert sorted((r["cell"]["s"], r["provenance"]["data_checksum"]) for r in found) == [(s, "sum") for s in (1, 2, 3)]
+
+
 def test_many_writers_lose_nothing(store):
     threads = [
         threading.Thread(target=lambda seed=seed: [store.add(row(s, seed)) for s in range(5)]) for seed in range(8)

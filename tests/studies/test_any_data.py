@@ -1,0 +1,238 @@
+"""Any study on any data: taken, and then its cells go through, or refused in words before any work."""
+
+import functools
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from privlab import data, studies
+from privlab.data import CATALOGUE, Dataset, Text
+from privlab.studies import _data, _split_learning
+from privlab.studies.bench.store import Store
+from privlab.studies.bench.study import cell_key
+from privlab.studies.curious import _extraction, detection
+from privlab.studies.splitnn import _paper as splitnn
+from privlab.studies.zen import _decoder, _gradients, case_study
+
+CPU = torch.device("cpu")
+EMBEDDED_TEXT = ("imdb", "manual")
+MULTI = tuple(name for name in CATALOGUE if name.startswith("chestmnist"))
+
+
+def forget():
+    """What the studies keep between cells."""
+    kept = (_data.dataset, _data.checksum, _extraction._tuned, _extraction.trapped, _decoder._target, _decoder.form)
+    kept += (_split_learning.pictures, _split_learning.shares, _split_learning.judge, splitnn._target, splitnn._decoder)
+    kept += (case_study._halves, case_study.prior, detection.zoo)
+    for function in kept:
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    forget()
+    yield
+    forget()
+
+
+def refusal(study, name):
+    """What a study says of data that it does not take; empty where it takes them."""
+    try:
+        study.check(name)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def looks_like(name):
+    """A data set of the catalogue as it would come, but for its images, of which there are 1200 of noise."""
+    entry = CATALOGUE[name]
+    if name in EMBEDDED_TEXT:
+        words = tuple(map(str, range(50)))
+        return Text(name, "train", torch.zeros(1200, 9).long(), torch.arange(1200) % 2, ("a", "b"), words, "", "")
+    channels = 1 if "digits" in (name, entry.stand_in) else 3
+    ending = name.rpartition("-")[2]
+    side = int(ending) if ending.isdigit() else {"photos": 224, "omniglot": 105}.get(name, 28)
+    seeded = torch.Generator().manual_seed(0)
+    stripes = torch.randint(0, 256, (1200, channels, side, 1), generator=seeded, dtype=torch.uint8)
+    classes = entry.classes or tuple(map(str, range(10)))
+    labels = torch.arange(1200) % len(classes)
+    if name in MULTI:
+        labels = torch.zeros(1200, len(classes)).long()
+    return Dataset(name, "train", stripes.expand(-1, -1, -1, side), labels, classes, "publisher", "")
+
+
+@pytest.fixture
+def catalogue(monkeypatch):
+    """Every data set of the catalogue as if it were here; s is not tuned, which takes a second a set."""
+    monkeypatch.setattr(data, "load", lambda name, *_, **__: looks_like(name))
+    monkeypatch.setattr(_extraction, "_tuned", lambda name: 0.9)
+    few = functools.lru_cache(lambda name, channels, side: [_split_learning.Pictures(*[torch.zeros(300)] * 2, 2)] * 3)
+    monkeypatch.setattr(_split_learning, "shares", few)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_study_takes_a_data_set_or_says_why_not(name, catalogue):
+    taken = set()
+    for study in studies.STUDIES.values():
+        if said := refusal(study, name):
+            assert re.match(rf"{study.id} (reads|takes|needs) .*{name!r}", said)
+            continue
+        taken.add(study.id)
+        cells = study.cells(name)
+        assert cells
+        assert len({cell_key(cell) for cell in cells}) == len(cells)
+        known = {knob for own in ("fast", "paper") for d in study.data[own] for c in study.cells(d) for knob in c}
+        for cell in cells:
+            assert cell["data"] == name
+            assert set(cell) <= known
+            assert None not in cell.values()
+            assert set(study.others(cell)) <= set(CATALOGUE)
+            hash(study.together(cell))
+            assert study.large(cell) in (True, False)
+    refusing = set(studies.STUDIES) - taken
+    if name in EMBEDDED_TEXT:
+        assert taken == {"curious/table-3"}
+    elif name in MULTI:
+        assert not taken
+    else:
+        assert "curious/table-3" in refusing
+        assert len(refusing) <= 3  # colour alone, a hundred images of a class, labels to be held apart
+
+
+def own(path, count, shape, classes=4, labels=None):
+    """A data set of one's own: every class has a pattern, under noise."""
+    random = np.random.default_rng(0)
+    numbers = np.arange(count) % classes
+    images = (random.integers(0, 200, (classes, *shape))[numbers] + random.integers(0, 50, (count, *shape))).astype(
+        "u1"
+    )
+    np.savez(path, train_images=images, train_labels=numbers if labels is None else labels)
+    return str(path)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Every study as it is, but for its budget: a step or two of each training and each attack."""
+    monkeypatch.setattr(_gradients, "ITERATIONS", dict.fromkeys(_gradients.ITERATIONS, 2))
+    monkeypatch.setattr(_gradients, "MORE", 2)
+    monkeypatch.setattr(_decoder, "EPOCHS", 1)
+    monkeypatch.setattr(_decoder.decoder, "fit", functools.partial(_decoder.decoder.fit, epochs=1, steps=1))
+    monkeypatch.setattr(splitnn, "SIZES", {**splitnn.SIZES, "digits": ((860, 1),)})
+    monkeypatch.setattr(_split_learning, "JUDGE_STEPS", 1)
+    monkeypatch.setattr(case_study, "ITERATIONS", 2)
+    monkeypatch.setattr(detection, "MODELS", 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "which"), [((9, 13), 1200, -1), ((12, 10, 3), 500, 0)], ids=["grey", "colour"]
+)
+def test_cells_of_ones_own_data_go_through_and_are_shown_when_the_data_are_gone(shape, count, which, tmp_path, quick):
+    """Of grey images the last cell of each study, which is the most changed; of colour ones the first."""
+    name = own(tmp_path / "own.npz", count, shape)
+    taken, measured = set(), {}
+    for study in studies.STUDIES.values():
+        if refusal(study, name):
+            continue
+        taken.add(study.id)
+        cells = [cell for cell in study.cells(name) if not study.large(cell) and cell.get("epoch", 0) == 0]
+        cells = [cell for cell in cells if cell.get("iterations", 1) <= 300]
+        measured[study.id] = cells[which], study.run(cells[which], 0, CPU)
+        assert set(measured[study.id][1]) & set(study.metrics)
+    few = {"curious/table-3"} | ({"curious/table-5-cnn"} if len(shape) == 2 else {"curious/section-10.2"})
+    assert set(studies.STUDIES) - taken == few
+    (tmp_path / "own.npz").unlink()
+    forget()
+    for study_id, (cell, metrics) in measured.items():
+        study, store = studies.get(study_id), Store(studies.get(study_id), tmp_path / "results")
+        origin = {"version": study.version, "data_checksum": "of the file that is gone"}
+        store.add({"cell": cell, "seed": 0, "metrics": metrics, "provenance": origin})
+        shown = [row for row in studies.compare(study, store).rows if row["cell"]["data"] == name]
+        assert {row["metric"]: row["measured_mean"] for row in shown} == {m: metrics.get(m) for m in study.metrics}
+
+
+TWO = {"count": 600, "shape": (10, 10), "classes": 2}
+
+
+@pytest.mark.parametrize(
+    ("study", "made", "words"),
+    [
+        ("zen/table-4", {**TWO, "count": 499}, "needs 500 examples or more; .* holds 499"),
+        ("curious/table-6", {**TWO, "count": 199}, "needs 200 examples or more; .* holds 199"),
+        ("curious/figure-4", {**TWO, "count": 150}, "needs 200 examples"),  # decoys beside the client's images
+        ("curious/figure-10", {**TWO, "count": 150}, "needs a class of 100 images or more; the largest of .* has 75"),
+        ("zen/figure-5", TWO, "needs images of 3 classes; .* has 2, of 300, 300 images"),
+        ("zen/table-1", {**TWO, "classes": 1}, "needs images of 2 classes; .* has 1, of 600 images"),
+        ("splitnn/table-1", {**TWO, "labels": np.zeros((600, 4))}, "takes images with one label each; .* have 4"),
+        ("curious/table-2", {**TWO, "shape": (7, 40)}, "channels, 8 pixels wide or more; those of .* are 1x7x40"),
+        ("curious/table-2", {**TWO, "shape": (8, 257)}, "channels, 256 pixels wide or less; those of .* are 1x8x257"),
+        ("curious/table-5-cnn", {**TWO, "shape": (8, 65, 3)}, "channels, 64 pixels wide or less"),
+    ],
+)
+def test_what_a_study_cannot_do_is_said_before_any_work(study, made, words, tmp_path):
+    name = own(tmp_path / "own.npz", **made)
+    store = Store(studies.get(study), tmp_path)
+    with pytest.raises(ValueError, match=f"{study} .*{words}"):
+        studies.run(study, data=name, store=store)
+    assert not store.path.exists()
+
+
+def test_copies_do_not_count(tmp_path):
+    images = np.repeat(np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype("u1"), 10, 0)
+    np.savez(tmp_path / "own.npz", train_images=images, train_labels=np.arange(600) % 3)
+    with pytest.raises(ValueError, match=r"needs 100 different images; .* and 60 without"):
+        studies.get("curious/table-2").check(str(tmp_path / "own.npz"))
+
+
+def test_labels_beyond_the_classes_are_refused():
+    made = looks_like("digits")
+    with pytest.raises(ValueError, match=r"go from 0 to 9; of 9 classes they go from 0 to 8"):
+        studies.get("curious/table-2").takes.check(
+            "x/y", "mine", Dataset(**{**vars(made), "classes": made.classes[:9]})
+        )
+
+
+def test_of_two_classes_three_clients_have_none_of_their_own(tmp_path):
+    for classes, wanted in ((2, {"untrained", "trained_iid"}), (3, {"untrained", "trained_iid", "trained_non_iid"})):
+        name = own(tmp_path / f"{classes}.npz", 600, (10, 10), classes)
+        assert {cell["state"] for cell in studies.get("zen/section-5.1").cells(name)} == wanted
+
+
+def test_sizes_of_ones_own_data_are_those_there_are(tmp_path):
+    """A cell that says 350 has 350 images; the digits' own numbers are those of their stored rows."""
+    name = own(tmp_path / "own.npz", 600, (10, 10))
+    cells = studies.get("splitnn/figure-3").cells(name)
+    owners, adversary, _ = (len(part.labels) for part in _split_learning.shares(name, 1, 28))
+    assert (owners, adversary) == (360, 150)
+    assert [cell["attack_set"] for cell in cells] == [50, 150]
+    assert {cell["images"] for cell in cells} == {360}
+    assert [cell["attack_set"] for cell in studies.get("splitnn/figure-3").cells("digits")] == [50, 150, 350]
+
+
+def test_an_adversarys_own_data_are_missed_before_any_work(tmp_path, monkeypatch, capsys):
+    """The owners' set is here, the one that the adversary has is not."""
+
+    def load(name, *_, **__):
+        if name == "fashion-mnist":
+            raise FileNotFoundError("fashion-mnist is not here")
+        return looks_like(name)
+
+    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(data, "fingerprint", lambda name, *_: (load(name).name, "publisher"))
+    store = Store(studies.get("zen/table-4"), tmp_path)
+    with pytest.raises(FileNotFoundError, match="fashion-mnist is not here"):
+        studies.run("zen/table-4", data="mnist", store=store)
+    assert capsys.readouterr().err == ""  # no bar
+    units, absent = studies_missing("real", tmp_path)
+    cells = 2 + 1, 1  # of table-4 on two sets and figure-1, two draws each; of SplitNN's figure-1, one
+    assert absent["fashion-mnist"] == 2 * cells[0] + cells[1]
+    assert not [c for unit in units for c, _ in unit.tasks if c.get("prior") == "fashion-mnist"]
+
+
+def studies_missing(profile, folder):
+    from privlab.studies.bench.missing import find
+
+    return find(profile, folder=folder)
