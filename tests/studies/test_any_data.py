@@ -167,6 +167,7 @@ TWO = {"count": 600, "shape": (10, 10), "classes": 2}
         ("zen/figure-5", TWO, "needs images of 3 classes; .* has 2, of 300, 300 images"),
         ("zen/table-1", {**TWO, "classes": 1}, "needs images of 2 classes; .* has 1, of 600 images"),
         ("splitnn/table-1", {**TWO, "labels": np.zeros((600, 4))}, "takes images with one label each; .* have 4"),
+        ("zen/case-study", {**TWO, "shape": (8, 8)}, "channels, 9 pixels wide or more; those of .* are 1x8x8"),
         ("curious/table-2", {**TWO, "shape": (7, 40)}, "channels, 8 pixels wide or more; those of .* are 1x7x40"),
         ("curious/table-2", {**TWO, "shape": (8, 257)}, "channels, 256 pixels wide or less; those of .* are 1x8x257"),
         ("curious/table-5-cnn", {**TWO, "shape": (8, 65, 3)}, "channels, 64 pixels wide or less"),
