@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks
+from privlab.attacks import _grid
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient
 
@@ -24,8 +25,7 @@ THREAT = ThreatModel(
     capability="Sees the gradient of one mini-batch and its size; knows the model, its loss and the form of inputs.",
     source="Curious, section 5",
 )
-GRID_TOLERANCE = 1e-3  # in steps of 1/255: images stay below 1e-4, mixtures of photographs start at 0.035
-_PROBES = 32
+GRID_TOLERANCE = _grid.TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -63,31 +63,15 @@ def on_pixel_grid(rows: Tensor, levels: int = 255, tolerance: float = GRID_TOLER
 
     `tolerance` is in steps of the grid. A weighted mixture of two images falls off the grid somewhere.
     """
-    return _snap(rows * levels, levels, tolerance)[0]
-
-
-def _snap(steps: Tensor, levels: int, tolerance: float = GRID_TOLERANCE) -> tuple[Tensor, Tensor]:
-    """Rows in steps of the grid: which of them lie on it, and the nearest grid points. Overwrites `steps`."""
-    nearest = steps.round()
-    inside = (nearest.amin(1) >= 0) & (nearest.amax(1) <= levels)
-    return inside & (steps.sub_(nearest).abs_().amax(1) < tolerance), nearest
+    return _grid.on_grid(rows, levels, tolerance)
 
 
 def distinct(images: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
     """Each of several equal images once: the numbers of the kept ones, and for every image its place among them.
 
-    images: `(K, L)`; equal means closer than `tolerance` in l2, judged on eight random projections, which
-    keep distances to within a factor of a few (copies are 100 times closer than the tolerance here).
+    images: `(K, L)`; equal means closer than `tolerance` in l2. The first of equal images is kept.
     """
-    if not len(images):
-        return (torch.empty(0, dtype=torch.long, device=images.device),) * 2
-    random = torch.Generator().manual_seed(0)  # any fixed directions do: this is a search, not a statistic
-    directions = torch.randn(images.shape[1], 8, generator=random).div_(math.sqrt(8)).to(images)
-    points = (images @ directions).double()
-    gaps = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    first = (gaps < tolerance).int().argmax(1)  # the first image equal to this one
-    kept, place = first.unique(return_inverse=True)
-    return kept, place
+    return _grid.distinct(images, tolerance)
 
 
 def fitting_layer(gradient: Gradient, layer: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -124,9 +108,7 @@ def extract(
     neurons = active_neurons(gradient, layer)
     if levels is not None:
         checks.whole("levels", levels)
-        neurons, steps = _on_grid(weight, bias, neurons, levels)
-        kept, shows = distinct(steps)
-        images = steps[kept] / levels
+        neurons, images, shows = _grid.images_of(weight, bias, neurons, levels)
     else:
         if model is None or classes is None:
             raise ValueError("levels=None needs model= and classes=: candidates are tested by their gradients")
@@ -136,21 +118,6 @@ def extract(
         kept, shows = distinct(rows)
         images = rows[kept]
     return Extraction(images.view(-1, *shape), neurons, shows, int((bias != 0).sum()))
-
-
-def _on_grid(weight: Tensor, bias: Tensor, neurons: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-    """The neurons whose candidate lies on the pixel grid, and their candidates in steps of it, rounded.
-
-    A few columns rule out most of the others first.
-    """
-    probes = weight[:, :: max(1, weight.shape[1] // _PROBES)]
-    scale = levels / bias[neurons, None]
-    likely = _snap(probes.index_select(0, neurons) * scale, levels)[0].nonzero().flatten()
-    neurons, scale = neurons[likely], scale[likely]
-    single, steps = _snap(weight.index_select(0, neurons).mul_(scale), levels)
-    if single.all():  # nearly always: then nothing needs to be copied
-        return neurons, steps
-    return neurons[single], steps[single]
 
 
 def reproduces_gradient(
