@@ -5,7 +5,6 @@ equation of gradient-based model inversion; "Zen", section 6; "Curious", section
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from privlab.attacks._matching import (
     as_labels,
     known_labels,
     number_of_classes,
-    with_slopes,
 )
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
@@ -36,6 +34,7 @@ THREAT = ThreatModel(
     source="Zen, section 6",
 )
 DECAY_AT = (3 / 8, 5 / 8, 7 / 8)  # of the iterations: there the step shrinks to a tenth
+EASED = (4.0, 2.0, 1.0, 1.0)  # how often the total variation counts before, between and after those
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Adam's own defaults
 
 
@@ -62,6 +61,7 @@ def reconstruct(
     restarts: int = 1,
     iterations: int = 1000,
     lr: float = 0.1,
+    ease: bool = True,
     local: LocalTraining | None = None,
     loss: Loss = cross_entropy,
     start: Tensor | None = None,
@@ -75,7 +75,9 @@ def reconstruct(
     labels, or for one decision an output). shape: of one image. alpha: one weight of the total
     variation for all, or one a victim `(V,)`. local: how the clients trained, where `gradients` are updates
     (`federated.update_as_gradient`). Images stay within [0, 1] after every step, whose length `lr` falls to a tenth at
-    3/8, 5/8 and 7/8 of the iterations.
+    3/8, 5/8 and 7/8 of the iterations. With `ease` the total variation counts four times before the first of these,
+    and twice before the second: smooth images are found first, and details then cost less. The losses that are
+    compared and reported have `alpha` alone.
 
     A prior can enter in two places. start: `(*shape)`, an image to begin at instead of one drawn uniformly.
     decode: a differentiable map from codes `(T, *code)` to images; then `start` is the first code, and it is the code
@@ -103,9 +105,13 @@ def reconstruct(
     def images_of(points: Tensor) -> Tensor:
         return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
 
-    def objective(points: Tensor) -> Tensor:
+    def objective(points: Tensor, times: float) -> tuple[Tensor, Tensor]:
+        points = points.detach().requires_grad_()
         images = images_of(points)
-        return matcher(images, targets[victim], victim) + weight * total_variation(images).mean(1)
+        rough = weight * total_variation(images).mean(1)
+        values = matcher(images, targets[victim], victim) + rough
+        descended = values if times == 1 else values + (times - 1) * rough
+        return values.detach(), torch.autograd.grad(descended.sum(), points)[0]
 
     def show(iteration: int, points: Tensor, losses: Tensor) -> None:
         if watch:
@@ -113,7 +119,8 @@ def reconstruct(
 
     form = (victims, restarts, size, *shape)
     points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device, dtype)
-    best, lowest = _signed_adam(partial(with_slopes, objective), points, iterations, lr, box=decode is None, watch=show)
+    eased = EASED if ease else (1.0,) * len(EASED)
+    best, lowest = _signed_adam(objective, points, iterations, lr, box=decode is None, watch=show, times=eased)
     known = as_labels(targets, loss)
     guessed = known[:, None].expand(-1, restarts, *known.shape[1:])
     never = torch.full((victims, restarts), torch.nan, device=device)
@@ -146,19 +153,24 @@ def _starts(
 
 
 def _signed_adam(
-    function: Callable[[Tensor], tuple[Tensor, Tensor]],
+    function: Callable[[Tensor, float], tuple[Tensor, Tensor]],
     points: Tensor,
     iterations: int,
     lr: float,
     *,
     box: bool,
     watch: Callable[[int, Tensor, Tensor], None],
+    times: Sequence[float] = (1.0,) * len(EASED),
 ) -> tuple[Tensor, Tensor]:
-    """Adam on the signs of the gradient, each trial by itself; its best point and loss, `(T, ...)` and `(T,)`."""
+    """Adam on the signs of the gradient, each trial by itself; its best point and loss, `(T, ...)` and `(T,)`.
+
+    function: points and one of `times` -> values and slopes.
+    """
     first, second = torch.zeros_like(points), torch.zeros_like(points)
     best, lowest = points.clone(), torch.full((len(points),), torch.inf, device=points.device)
     for iteration in range(iterations + 1):
-        values, slopes = function(points)
+        phase = sum(iteration >= part * iterations for part in DECAY_AT)
+        values, slopes = function(points, times[phase])
         better = values < lowest  # False for NaN: such a trial keeps what it had
         best[better], lowest[better] = points[better], values[better]
         watch(iteration, best, lowest)
@@ -167,7 +179,7 @@ def _signed_adam(
         sign = slopes.nan_to_num(0).sign()
         first = _BETAS[0] * first + (1 - _BETAS[0]) * sign
         second = _BETAS[1] * second + (1 - _BETAS[1]) * sign.square()
-        step = lr * 0.1 ** sum(iteration >= part * iterations for part in DECAY_AT)
+        step = lr * 0.1**phase
         mean = first / (1 - _BETAS[0] ** (iteration + 1))
         scale = (second / (1 - _BETAS[1] ** (iteration + 1))).sqrt() + _EPSILON
         points = points - step * mean / scale

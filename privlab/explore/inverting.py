@@ -42,7 +42,15 @@ def _run(batch: int, alphas: tuple[float, ...], name: str, seed: int) -> _Path:
         path[iteration] = images[:, 0].half(), losses[:, 0].clone()
 
     inverting_gradients.reconstruct(
-        model, copies, labels, shape=client.shape, alpha=torch.tensor(alphas), iterations=TOTAL, seed=seed, watch=watch
+        model,
+        copies,
+        labels,
+        shape=client.shape,
+        alpha=torch.tensor(alphas),
+        iterations=TOTAL,
+        ease=False,
+        seed=seed,
+        watch=watch,
     )
     return path
 

@@ -96,6 +96,7 @@ def _guesses(
         labels,
         shape=shape,
         alpha=1e-3,
+        ease=False,  # as the attack was published
         restarts=cell["restarts"],
         iterations=cell["iterations"],
         seed=runtime.derive(seed, "attack"),

@@ -147,7 +147,14 @@ def attack(
     }
     iterations, timer = ON_LARGE if cell["data"] == LARGE else ITERATIONS, runtime.stopwatch()
     found = inverting_gradients.reconstruct(
-        model, gradients, labels, shape=mean.shape, iterations=iterations, seed=seed, **ways[cell["adversary"]]
+        model,
+        gradients,
+        labels,
+        shape=mean.shape,
+        iterations=iterations,
+        ease=False,
+        seed=seed,
+        **ways[cell["adversary"]],
     )
     return found.best(), found.loss.amin(1).mean().item(), timer() / len(labels)
 
