@@ -8,7 +8,7 @@ import torch
 
 from privlab import data, defences, models
 from privlab.attacks import LocalTraining, inverting_gradients
-from privlab.attacks.inverting_gradients import DECAY_AT, total_variation
+from privlab.attacks.inverting_gradients import DECAY_AT, EASED, total_variation
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 from privlab.sharing.federated import Client
@@ -127,7 +127,7 @@ def test_steps_are_those_of_adam_fed_with_signs(iterations, box, seeded):
     goals, scales = 3 * torch.rand(2, 4, 5, generator=seeded) - 1, torch.logspace(-4, 4, 5)
     begin, seen = torch.rand(4, 5, generator=seeded), []
 
-    def function(points):
+    def function(points, times):
         seen.append(points.clone())
         away = points - goals[0]
         return (scales * away.square() / 2).sum(1), scales * away
@@ -153,7 +153,7 @@ def test_steps_are_those_of_adam_fed_with_signs(iterations, box, seeded):
 def test_a_trial_keeps_its_best_point_and_one_that_is_not_a_number_spoils_no_other():
     calls = []
 
-    def function(points):
+    def function(points, times):
         values = (points - 0.3).square().sum(1)
         slopes = 2 * (points - 0.3)
         calls.append(points.clone())
@@ -173,6 +173,34 @@ def test_a_trial_keeps_its_best_point_and_one_that_is_not_a_number_spoils_no_oth
     assert lowest[2] < 1
     assert torch.stack(calls).isfinite().all()
     assert torch.equal(begin, torch.tensor([[0.9], [0.9], [0.9]]))
+
+
+def test_the_variation_counts_four_times_then_twice_and_what_is_compared_has_its_own_weight():
+    asked = []
+
+    def function(points, times):
+        asked.append(times)
+        return points.square().sum(1), 2 * points
+
+    begin = torch.ones(1, 2)
+    inverting_gradients._signed_adam(function, begin, 8, 0.1, box=True, watch=lambda *_: None, times=EASED)
+    assert asked == [4, 4, 4, 2, 2, 1, 1, 1, 1]
+
+
+def test_easing_gains_decibels_on_photographs():
+    """Where the attack falls short of the image, on colour patches through ReLUs."""
+    patches = data.load("patches")
+    drawn = patches.sample(4, 950)
+    model = models.lenet(patches.shape, 7, filters=(12,) * 3, fc=(), pool="stride", seed=950)
+    sent = [federated.gradient(model, x[None], y[None]) for x, y in zip(drawn.images, drawn.labels, strict=True)]
+    labels, images = drawn.labels[:, None], drawn.images[:, None]
+    quality, losses = [], []
+    for ease in (False, True):
+        found = run(model, sent, labels, patches.shape, iterations=300, restarts=2, ease=ease)
+        quality.append(reconstruction.psnr(found.best(), images).mean())
+        losses.append(found.loss)
+    assert quality[1] > quality[0] + 0.5
+    assert losses[1].mean() < 1.5 * losses[0].mean()  # measured by one rule
 
 
 def run(model, gradients, labels, shape, **settings):
