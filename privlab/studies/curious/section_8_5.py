@@ -137,10 +137,14 @@ def _lossy(table: Table) -> Found:
     found = {}
     for model, iterations, name in (
         ("fc", 300, "the dense network"),
+        ("fc", MOST, "the dense network"),
         ("lenet", 300, "LeNet"),
         ("lenet", 3000, "LeNet"),
+        ("lenet", MOST, "LeNet"),
     ):
         cell = {"attack": "optimisation", "model": model, "iterations": iterations, "restarts": 1}
+        if iterations == MOST and not _victims(table, **cell):
+            continue  # takes a card, or a night
         lowest = min(table.values("lowest_mse", **cell), default=1.0)
         found[f"{name}, {iterations} iterations"] = _all(lowest > EXACT**2, _victims(table, **cell))
     return found
