@@ -27,14 +27,26 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def plain_norms(model: nn.Module, trials: Callable[[], int] = lambda: 1) -> None:
-    """Write BatchNorm in train mode, and InstanceNorm, out: for each trial by itself, without running averages.
+    """Write BatchNorm in train mode, InstanceNorm and LayerNorm out: for each trial by itself, without averages.
 
     In train mode those do not influence the gradient; writing to them is what `vmap` cannot do. And under `vmap`
-    torch's own batch_norm has a wrong slope of the slope (seen in 2.13), which the test against a plain loop shows.
+    torch's own batch_norm and layer_norm have a wrong slope of the slope (seen in 2.13), which the test against a
+    plain loop shows.
     """
     for layer in model.modules():
         if isinstance(layer, _NormBase) and _at_rest(layer) is None:
             layer.forward = partial(_affine, layer, trials)
+        if type(layer) is nn.LayerNorm:
+            layer.forward = partial(_layer_norm, layer)
+
+
+def _layer_norm(layer: nn.LayerNorm, inputs: Tensor) -> Tensor:
+    """What a layer gives that normalises each image, or each token, by itself."""
+    places = list(range(-len(layer.normalized_shape), 0))
+    centred = inputs - inputs.mean(places, keepdim=True)
+    outputs = centred / (centred.square().mean(places, keepdim=True) + layer.eps).sqrt()
+    outputs = outputs if layer.weight is None else outputs * layer.weight
+    return outputs if layer.bias is None else outputs + layer.bias
 
 
 def _affine(layer: _NormBase, trials: Callable[[], int], inputs: Tensor) -> Tensor:
