@@ -165,7 +165,7 @@ class Layers:
         for name, (inputs, slope) in self.run(loss, images, labels).items():
             layer = self.layers[name]
             held += inputs.numel() + slope.numel()
-            each = {"weight": _weight_gradient(layer, inputs, slope, trials), "bias": _bias_gradient(slope, trials)}
+            each = {"weight": _weight_gradient(layer, inputs, slope, trials), "bias": _bias_gradient(layer, slope, trials)}
             found |= {
                 f"{name}.{key}": each[key] for key, _ in layer.named_parameters() if f"{name}.{key}" in self.wanted
             }
@@ -186,7 +186,7 @@ class Layers:
                 found.append(_weight_gradient(layer, inputs, slope, trials).flatten(1))
                 theirs.append(sent[weight].flatten(-self.axes[weight]))
             if bias in sent:
-                found.append(_bias_gradient(slope, trials))
+                found.append(_bias_gradient(layer, slope, trials))
                 theirs.append(sent[bias])
         if found:
             parts.append(Flat(torch.cat(found, 1), torch.cat(theirs, -1)))
@@ -201,8 +201,10 @@ def _outer_is_less(layer: nn.Module, slope: Tensor, trials: int) -> bool:
     return layer.weight.numel() > 2 * examples * (layer.in_features + layer.out_features)
 
 
-def _bias_gradient(slope: Tensor, trials: int) -> Tensor:
+def _bias_gradient(layer: nn.Module, slope: Tensor, trials: int) -> Tensor:
     """What the layer's bias gets in each trial, `(T, N)`: the slope, over a trial's images and their places."""
+    if isinstance(layer, nn.Linear):  # whose places come before its channels
+        return slope.reshape(trials, -1, slope.shape[-1]).sum(1)
     each = slope.flatten(2).sum(2) if slope.dim() > 2 else slope
     return each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)
 
@@ -210,8 +212,8 @@ def _bias_gradient(slope: Tensor, trials: int) -> Tensor:
 def _weight_gradient(layer: nn.Module, inputs: Tensor, slope: Tensor, trials: int) -> Tensor:
     """What the layer's weight gets in each trial, `(T, *weight)`."""
     if isinstance(layer, NORMS):
-        along, rest = _bias_gradient(inputs * slope, trials), _at_rest(layer)
-        return along if rest is None else (along - rest[0] * _bias_gradient(slope, trials)) * rest[1]
+        along, rest = _bias_gradient(layer, inputs * slope, trials), _at_rest(layer)
+        return along if rest is None else (along - rest[0] * _bias_gradient(layer, slope, trials)) * rest[1]
     if isinstance(layer, nn.Linear):
         rows = [part.reshape(trials, -1, part.shape[-1]) for part in (slope, inputs)]
         return rows[0].mT @ rows[1]
