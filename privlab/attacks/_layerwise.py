@@ -165,7 +165,10 @@ class Layers:
         for name, (inputs, slope) in self.run(loss, images, labels).items():
             layer = self.layers[name]
             held += inputs.numel() + slope.numel()
-            each = {"weight": _weight_gradient(layer, inputs, slope, trials), "bias": _bias_gradient(layer, slope, trials)}
+            each = {
+                "weight": _weight_gradient(layer, inputs, slope, trials),
+                "bias": _bias_gradient(layer, slope, trials),
+            }
             found |= {
                 f"{name}.{key}": each[key] for key, _ in layer.named_parameters() if f"{name}.{key}" in self.wanted
             }
@@ -225,7 +228,8 @@ def _weight_gradient(layer: nn.Module, inputs: Tensor, slope: Tensor, trials: in
         return _grouped(layer, inputs, slope, trials)
     columns = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
     each = slope.flatten(2) @ columns.mT
-    return each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)
+    each = each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)
+    return each.view(trials, *layer.weight.shape)
 
 
 def _grouped(layer: nn.Conv2d, inputs: Tensor, slope: Tensor, trials: int) -> Tensor:
