@@ -106,7 +106,11 @@ class Layers:
             mine = [f"{name}.{key}" for key, _ in layer.named_parameters(recurse=False)]
             if any(key in wanted for key in mine) and _known(layer):
                 self.layers[name] = layer
+        for part in self.model.modules():
+            if hasattr(part, "inplace"):  # it would write over what the layer before it gave
+                part.inplace = False
         self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.versions: dict[str, tuple[int, int]] = {}
         self.trials = 1
         self.numbers = 0  # that one trial holds, as last seen
         plain_norms(self.model, lambda: self.trials)
@@ -141,10 +145,11 @@ class Layers:
         else:
             outputs = forward(inputs)
         self.seen.setdefault(name, []).append((inputs, outputs))
+        self.versions[name] = inputs._version, outputs._version
         return outputs
 
     def run(self, loss: Loss, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Each layer's inputs and the slopes at its outputs; ValueError where a layer was not used once."""
+        """Each layer's inputs and the slopes at its outputs; ValueError where one was not used just once."""
         self.seen, self.trials = {}, len(images)
         with torch.enable_grad():
             if not images.requires_grad:
@@ -155,6 +160,8 @@ class Layers:
             seen, self.seen = self.seen, {}
             if set(seen) != set(self.layers) or any(len(uses) > 1 for uses in seen.values()):
                 raise ValueError("a layer was not used once")
+            if any((use[0]._version, use[1]._version) != self.versions[name] for name, (use,) in seen.items()):
+                raise ValueError("what goes into a layer, or comes out, is written over")
             slopes = torch.autograd.grad(total, [seen[name][0][1] for name in self.layers], create_graph=True)
         return {name: (seen[name][0][0], slope) for name, slope in zip(self.layers, slopes, strict=True)}
 
