@@ -42,7 +42,7 @@ def test_the_literal_reading_comes_first():
 
 def test_a_cell_of_table_1_recovers_and_one_with_relu_does_not(monkeypatch):
     monkeypatch.setattr(zen_gradients, "VICTIMS", 2)
-    monkeypatch.setattr(zen_gradients, "MORE", 2)
+    monkeypatch.setattr(zen_gradients, "RESTARTS", 2)
     good = zen_gradients.run(QUICK, 0, CPU)
     assert good["success_rate"] == good["success_single"] == good["label_accuracy"] == 1.0
     assert good["psnr"] > 50
@@ -73,29 +73,27 @@ def test_a_mini_batch_is_scored_in_any_order():
     assert measured["seconds"] == 1.0
 
 
-def test_restarts_that_agree_spare_the_others():
-    same = torch.rand(2, 1, 1, 8, 8)
-    assert zen_gradients._agree(torch.cat([same[:1], torch.rand(2, 1, 1, 8, 8), same[:1]]))
-    assert not zen_gradients._agree(torch.rand(4, 1, 1, 8, 8))
-    pair = torch.rand(2, 1, 8, 8)
-    assert zen_gradients._agree(torch.stack([pair, pair.flip(0)]))  # a mini-batch has no order
+def test_another_beginning_is_for_victims_who_are_not_matched_and_its_iterations_are_its_own(monkeypatch):
+    asked = []
 
+    def reconstruct(model, gradients, *, restarts, watch, **how):
+        asked.append(restarts)
+        losses = torch.full((2, restarts), torch.inf)
+        losses[:, 0] = torch.tensor([1e-9, 0.5])  # the first victim is matched at once
+        watch(7, torch.zeros(2, restarts, 1, 1, 28, 28), losses)
+        losses[1, 1] = 1e-9  # the second one with its second beginning
+        watch(3, torch.zeros(2, restarts, 1, 1, 28, 28), losses)
+        images = torch.zeros(2, restarts, 1, 1, 28, 28)
+        return Reconstruction(images, torch.zeros(2, restarts, 1, dtype=torch.long), losses, losses)
 
-def test_two_waves_are_joined_victim_by_victim():
-    def made(victims, restarts, value):
-        shape = (victims, restarts)
-        return Reconstruction(
-            torch.full((*shape, 1, 1, 4, 4), value),
-            torch.zeros(*shape, 1, dtype=torch.long),
-            torch.full(shape, value),
-            torch.zeros(shape),
-        )
-
-    joined = zen_gradients._joined(made(3, 4, 0.5), made(1, 12, 0.25), [1])
-    assert joined.loss.shape == (3, 16)
-    assert joined.chosen.tolist()[1] >= 4  # the second wave was better
-    assert [joined.chosen.tolist()[v] < 4 for v in (0, 2)] == [True, True]
-    assert joined.best()[1].unique().tolist() == [0.25]
+    monkeypatch.setattr(zen_gradients.deep_leakage, "reconstruct", reconstruct)
+    gradients = [federated.Gradient({"w": torch.ones(4)}, 1)] * 2
+    images = torch.zeros(2, 1, 1, 28, 28)
+    done = zen_gradients.attack(torch.nn.Identity(), images, torch.zeros(2, 1, dtype=torch.long), gradients, 0)
+    assert asked == [zen_gradients.RESTARTS]
+    assert done.printed_zero[0, 0] == 7
+    assert done.printed_zero[1, :2].tolist() == [pytest.approx(float("nan"), nan_ok=True), 3]
+    assert zen_gradients.measure(done)["iterations"] == (7 + 3) / 2 / zen_gradients.INNER
 
 
 def test_every_adaptation_changes_one_thing():
