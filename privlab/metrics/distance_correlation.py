@@ -85,8 +85,10 @@ def _paired(x: Tensor, y: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def _squared_distances(x: Tensor) -> Tensor:
-    """`(N, D)` -> `(N, N)` by one matrix product, ten times as fast as `cdist` and its gradient; zeros are exact."""
+    """`(N, D)` -> `(N, N)`, in a unit of its own, by one matrix product, faster than `cdist`; zeros are exact."""
     x = x - x.mean(0)
+    # No square may leave the range of numbers; a power of two rounds nothing, and a correlation has no unit.
+    x = x * torch.exp2(-torch.frexp(x.detach().abs().amax()).exponent.to(x.dtype))
     sizes = x.square().sum(1)
     squared = sizes[:, None] + sizes - 2 * x @ x.T
     rounding = 32 * torch.finfo(x.dtype).eps * sizes.mean()

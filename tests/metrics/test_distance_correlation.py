@@ -131,3 +131,22 @@ def test_the_floor_over_batches_is_the_mean_of_the_full_ones(seeded):
     floors = [shuffled_floor(a, b, draws=2).item() for a, b in full]
     assert floor_over_batches(x, y, batch=32) == pytest.approx(sum(floors) / 2)
     assert floor_over_batches(x, y, batch=32, most=1) == pytest.approx(floors[0])
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-6, 1e6, 1e15])
+@pytest.mark.parametrize(
+    "statistic", [distance_correlation, distance_correlation_squared, distance_correlation_unbiased]
+)
+def test_the_unit_of_the_vectors_does_not_matter(statistic, scale, seeded):
+    x = torch.randn(40, 6, generator=seeded)
+    y = x[:, :3].square() + 0.1 * torch.randn(40, 3, generator=seeded)
+    torch.testing.assert_close(statistic(scale * x, y / scale), statistic(x, y), rtol=1e-4, atol=1e-5)
+
+
+def test_the_slope_has_the_unit_of_the_vectors(seeded):
+    x, y = torch.randn(20, 4, generator=seeded), torch.randn(20, 3, generator=seeded)
+    slopes = []
+    for scale in (1.0, 1e-6):
+        points = (scale * x).requires_grad_()
+        slopes.append(scale * torch.autograd.grad(distance_correlation(points, y), points)[0])
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-3, atol=1e-5)

@@ -73,7 +73,7 @@ class Store:
     def _checksum(self, name: str) -> str | None:
         try:
             return self.study.checksum(name)[0]
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):  # not here, or not to be read
             return None
 
     def part(self, rows: Sequence[Mapping[str, Any]]) -> str:
