@@ -165,7 +165,6 @@ STUDY = study(
     version=2,
     cells=cells,
     run=run,
-    seeds={"fast": 1, "real": 3, "paper": 3},
     knob="iterations",
     metrics=METRICS,
     reported=reported("curious", "8.5", readings, step=1e-4, units=NAMES),
