@@ -105,6 +105,48 @@ def test_the_two_loops_are_the_dense_formula_of_bfgs():
     torch.testing.assert_close(memory.direction(gradient[[0, 2]]), found[[0, 2]])
 
 
+def two_loops(pairs, scale, gradient):
+    """Algorithm 7.4 of Nocedal and Wright, written out for one trial; pairs are oldest first."""
+    way, shares = gradient.clone(), []
+    for s, y in reversed(pairs):
+        shares.append((s @ way) / (s @ y))
+        way = way - shares[-1] * y
+    way = scale * way
+    for (s, y), share in zip(pairs, reversed(shares), strict=True):
+        way = way + (share - (y @ way) / (s @ y)) * s
+    return -way
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-8), (torch.float32, 1e-3)])
+def test_products_with_all_of_a_long_memory_are_the_two_loops_over_it(dtype, rtol):
+    """Of steps on an ill-conditioned hill: 150 pairs in a memory of 100, with a few left out."""
+    trials, n, size = 3, 160, 100
+    random = torch.Generator().manual_seed(0)
+    scales = torch.logspace(0, 2, n, dtype=torch.float64)
+    memory = _lbfgs._Memory(trials, size, n, torch.zeros(1, dtype=dtype))
+    pairs, gradient = [[] for _ in range(trials)], torch.randn(trials, n, generator=random, dtype=dtype)
+    for number in range(150):
+        s = torch.randn(trials, n, generator=random, dtype=torch.float64)
+        y = scales * s
+        if number in (60, 149):
+            y[1] = -y[1]  # no curvature: an empty pair
+        moved = torch.tensor([number != 100, True, True])
+        memory.add(s.to(dtype), y.to(dtype), moved)
+        for trial in range(trials):
+            good = moved[trial] and (s[trial] @ y[trial] > 0)
+            pairs[trial].append((s[trial], y[trial]) if good else None)
+        if number in (0, 1, 30, 99, 100, 149):
+            found = memory.direction(gradient)
+            assert found.dtype == dtype
+            for trial in range(trials):
+                last = [pair for pair in pairs[trial] if pair][-1]
+                kept = [pair for pair in pairs[trial][-size:] if pair]
+                scale = (last[0] @ last[1]) / (last[1] @ last[1])
+                exact = two_loops(kept, scale, gradient[trial].double())
+                assert (found[trial] - exact).norm() <= rtol * exact.norm()
+                assert exact.isfinite().all()
+
+
 def test_a_pair_of_hardly_any_curvature_is_left_out():
     memory = _lbfgs._Memory(2, 3, 2, torch.zeros(1, dtype=torch.float64))
     s = torch.tensor([[1.0, 0.0], [1e-9, 0.0]], dtype=torch.float64)
