@@ -249,6 +249,37 @@ def slow_loss(model, images, labels, sent, alpha):
     return 1 - torch.cosine_similarity(found, truth, dim=0).item() + alpha * rough
 
 
+def distance_to_one_hot(logits, labels):
+    return (logits.softmax(1) - torch.nn.functional.one_hot(labels, 10)).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "loss"),
+    [
+        (lambda labels: 0.7 * torch.nn.functional.one_hot(labels, 10) + 0.03, federated.cross_entropy),
+        (lambda labels: torch.nn.functional.one_hot(labels, 10).float(), federated.binary_cross_entropy),
+        (lambda labels: labels, distance_to_one_hot),
+    ],
+    ids=["soft labels", "decisions", "a loss of one's own"],
+)
+def test_the_clients_own_loss_and_labels_are_what_the_trials_minimise(small, digits, make, loss):
+    """The loss of a guess is that of plain autograd, steps lower it, and the image itself has none."""
+    part, labels = digits[:2], make(digits[:2].labels)
+    sent = federated.gradient(small, part.images, labels, loss=loss)
+    options = {"alpha": 0.0, "loss": loss}
+    found = run(small, sent, labels[None], digits.shape, **options)
+    first = run(small, sent, labels[None], digits.shape, iterations=1, **options)
+    value = loss(small(found.images[0, 0]), labels)
+    again = torch.cat([g.flatten() for g in torch.autograd.grad(value, list(small.parameters()))])
+    truth = torch.cat([sent[name].flatten() for name in sent])
+    assert found.loss.item() == pytest.approx(1 - torch.cosine_similarity(again, truth, dim=0).item(), abs=1e-5)
+    assert found.loss < first.loss / 2
+    assert found.best_labels().shape == ((1, 2, 10) if loss is federated.binary_cross_entropy else (1, 2))
+    one = federated.gradient(small, part.images[:1], labels[:1], loss=loss)
+    there = run(small, one, labels[None, :1], digits.shape, iterations=1, lr=1e-9, start=part.images[0], **options)
+    assert there.loss.item() == pytest.approx(0, abs=1e-5)
+
+
 @pytest.mark.parametrize("alphas", [(0.3, 0.3), (0.0, 2.0)])
 def test_the_loss_is_the_sum_of_distance_and_roughness_of_the_image_beside_it(small, digits, alphas):
     """One weight for all, and one for each victim."""
