@@ -79,10 +79,8 @@ def browser(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Speed, as ratios of two ways of doing the same in one run."""
-    run(session, "python", "benchmarks/extraction.py", *session.posargs)
-    run(session, "python", "benchmarks/inversion.py")
-    run(session, "python", "benchmarks/split_learning.py")
+    """Every race against the straightforward way, in one table; `-- --quick` or `-- --json`."""
+    run(session, "python", "benchmarks", *session.posargs)
 
 
 @nox.session(default=False)

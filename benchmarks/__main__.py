@@ -1,0 +1,9 @@
+"""Every race, in one table: `python benchmarks [--quick] [--json]`."""
+
+import cosine
+import dlg
+import extraction
+from races import main
+
+if __name__ == "__main__":
+    main(__doc__, dlg.rows, cosine.rows, extraction.rows)
