@@ -59,18 +59,19 @@ TWO, NO_DENSE = called("two outputs"), called("convolution and pooling last")
 UNCUT = {"so that its layers need not follow one another": CUT}
 TUPLE = {"answers with a tuple": TWO}
 PLANTED = {"computes its weight": NORMED, "not a Linear layer": NO_DENSE}
-DROPS = {"drops units at random": called("dropout, train")}
+DROPS = {"drops units at random": called("dropout, train"), "draws at random": called("functional dropout, train")}
 READ = {
     "no weight and bias of that name": NORMED | NO_DENSE,
     "Expected more than 1 value": called("batch norm of dense"),
     **TUPLE,
 }
+TOKENS = {"tokens have no slope": called("words")}
 WORDS = {"does not take images of shape": called("words")}
 ROWS = {
     "one that reads a row of numbers": called("attention", "transformer", "flatten in the middle"),
     "depends on the other images": called("batch norm, train"),
     "not a Linear layer": NO_DENSE,
-    "tokens have no slope": called("words"),
+    **TOKENS,
 }
 TRANSMITTED = {
     **PLANTED,
@@ -105,7 +106,7 @@ REFUSED: dict[str, dict[str, set[str]]] = {
     **{name: UNCUT for name in RUNS if name.startswith(("sharing.split", "models.cutting"))},
     **{name: UNCUT | WORDS for name in RUNS if name.startswith("attacks.decoder")},
     **{name: {"draw them first": NORMED} for name in RUNS if name.startswith("models.init")},
-    **{name: DROPS | TUPLE for name in RUNS if name.endswith("reconstruct") and "decoder" not in name},
+    **{name: DROPS | TUPLE | TOKENS for name in RUNS if name.endswith("reconstruct") and "decoder" not in name},
     **{name: READ for name in RUNS if name.startswith("attacks.gradient_extraction")},
     "sharing.losses.value": TUPLE,
     "sharing.federated.fed_bn": {"has no BatchNorm": ALL - BATCHED},
@@ -135,35 +136,7 @@ REFUSED: dict[str, dict[str, set[str]]] = {
 # Networks of which a function does not yet give either: what it does instead.
 LOSS = called("one logit", "several labels", "soft labels")
 DROPOUT = called("dropout, train", "functional dropout, train")
-MATCHED = {
-    "autograd.Function of a backward hook under vmap": called("backward hook"),
-    "in-place on a view of Split": called("writes into the images"),
-    "vmap: called random operation": called("functional dropout, train"),
-    "no second derivative of the fused attention": called("transformer"),
-    "no loss=": LOSS,
-    "float32 noise for a float64 model, and the shape is blamed": called("double precision"),
-    "noise for tokens, and the shape is blamed": called("words"),
-    "another loss than that of the plain gradient: the copy has another buffer": called("a buffer that is replaced"),
-}
 FAILS: dict[str, dict[str, set[str]]] = {
-    "attacks.deep_leakage.reconstruct": MATCHED,
-    "attacks.inverting_gradients.reconstruct": {
-        "silently wrong: the dense short-cut": called(
-            "reused activation",
-            "reused layer",
-            "reused last layer",
-            "tied weights",
-            "forward hook",
-            "forward hook on the last layer",
-            "pre-hook",
-            "hook on a weight",
-            "subclass of Linear",
-            "subclass of Sequential",
-        )
-        | NORMED,
-        "IndexError in total_variation": called("signals"),
-        **MATCHED,
-    },
     "attacks.gradient_extraction.extract": {
         "nothing found, without a word: a hook or a forward of its own": called(
             "forward hook", "pre-hook", "last is a subclass of Linear"

@@ -4,11 +4,10 @@ What a layer's weights get is a product of what went into the layer and of the s
 one forward and one backward pass over all trials' images at once, and each trial then takes its own product: several
 times faster than handing each trial a pass of its own. Of a dense layer the product need not be formed at all.
 
-It is taken only where it is proven to give the same: for layers of the kinds below, used once each, with nothing
-attached to them; and two trials drawn at random must get from it what they get one by one (`Layers.of`).
+It is taken only for layers of the kinds below, used once each, in networks with nothing attached to them (`Layers.of`);
+and only where trials get from it what they get one by one (`_trials.Proof`).
 """
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,11 +16,15 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules import module as globally
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
+from privlab import networks
 from privlab.attacks._distances import Flat, Outer, Part
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _FEW = 30_000  # up to so many numbers, unfolding one trial's maps costs less than torch's own kernel
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,7 +37,9 @@ def plain_norms(model: nn.Module, trials: Callable[[], int] = lambda: 1) -> None
     plain loop shows.
     """
     for layer in model.modules():
-        if isinstance(layer, _NormBase) and _at_rest(layer) is None:
+        written = _BatchNorm.forward, _InstanceNorm.forward
+        known = getattr(type(layer), "forward", None) in written and "forward" not in vars(layer)
+        if isinstance(layer, _NormBase) and known and _at_rest(layer) is None:
             layer.forward = partial(_affine, layer, trials)
         if type(layer) is nn.LayerNorm:
             vars(layer)["forward"] = partial(_layer_norm, layer)
@@ -82,13 +87,14 @@ def normalised(layer: _NormBase | nn.GroupNorm, inputs: Tensor, trials: int) -> 
 
 def _known(layer: nn.Module) -> bool:
     """Whether the weights of this layer get a product that we can form."""
-    if any(getattr(layer, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")):
-        return False
-    if "forward" in vars(layer) or layer._backward_pre_hooks:
-        return False
     if type(layer) is nn.Conv2d:
         return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return type(layer) is nn.Linear or type(layer) in NORMS
+
+
+def _at_work(model: nn.Module) -> nn.Module:
+    """A copy of the network with the very same numbers, none of which is trained."""
+    return networks.duplicate(model, {id(each): nn.Parameter(each.detach(), False) for each in model.parameters()})
 
 
 class Layers:
@@ -99,7 +105,7 @@ class Layers:
     """
 
     def __init__(self, model: nn.Module, wanted: Mapping[str, Tensor]) -> None:
-        self.model, self.wanted = copy.deepcopy(model).requires_grad_(False), set(wanted)
+        self.model, self.wanted = _at_work(model), set(wanted)
         self.axes = {name: value.dim() - 1 for name, value in wanted.items()}
         self.layers: dict[str, nn.Module] = {}
         for name, layer in self.model.named_modules():
@@ -119,13 +125,18 @@ class Layers:
 
     @classmethod
     def of(cls, model: nn.Module, wanted: Mapping[str, Tensor]) -> Self | None:
-        """The layers of a network all of whose wanted weights are theirs alone; else None."""
-        names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-        once = len(names) == len(list(model.parameters()))
-        hooked = any(
-            vars(part).get(hooks) for part in model.modules() for hooks in ("_forward_hooks", "_forward_pre_hooks")
-        )
-        if not once or hooked or any(hasattr(part, "parametrizations") for part in model.modules()):
+        """The layers of a network all of whose wanted weights are theirs alone; else None.
+
+        None for weights that two layers share or that are computed, for hooks of any kind on any part or weight, and
+        for layers of another kind, a subclass's too. That each is used once, and for nothing else, shows as it runs.
+        """
+        parts, names = list(model.modules()), [name for name, _ in model.named_parameters(remove_duplicate=False)]
+        if len(names) > len(list(model.parameters())) or any(hasattr(part, "parametrizations") for part in parts):
+            return None
+        hooked = any(getattr(part, kind) for part in parts for kind in HOOKS)
+        hooked |= any(each._backward_hooks for each in model.parameters())
+        hooked |= any(getattr(globally, f"_global{kind}", None) for kind in HOOKS)
+        if hooked or any("forward" in vars(part) for part in parts):
             return None
         layers = cls(model, wanted)
         own = {f"{name}.{key}" for name, layer in layers.layers.items() for key, _ in layer.named_parameters()}
@@ -154,7 +165,7 @@ class Layers:
         with torch.enable_grad():
             if not images.requires_grad:
                 images = images.detach().requires_grad_()
-            outputs = self.model(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            outputs = self.model(images.flatten(0, 1).clone()).unflatten(0, images.shape[:2])
             alone = len(images) == 1
             total = loss(outputs[0], labels[0]) if alone else torch.vmap(loss)(outputs, labels).sum()
             seen, self.seen = self.seen, {}
@@ -176,9 +187,9 @@ class Layers:
                 "weight": _weight_gradient(layer, inputs, slope, trials),
                 "bias": _bias_gradient(layer, slope, trials),
             }
-            found |= {
-                f"{name}.{key}": each[key] for key, _ in layer.named_parameters() if f"{name}.{key}" in self.wanted
-            }
+            for key, weight in layer.named_parameters():
+                if f"{name}.{key}" in self.wanted:
+                    found[f"{name}.{key}"] = each[key].reshape(trials, *weight.shape)
         self.numbers = held // trials
         return found
 
@@ -213,7 +224,7 @@ def _outer_is_less(layer: nn.Module, slope: Tensor, trials: int) -> bool:
 
 def _bias_gradient(layer: nn.Module, slope: Tensor, trials: int) -> Tensor:
     """What the layer's bias gets in each trial, `(T, N)`: the slope, over a trial's images and their places."""
-    if isinstance(layer, nn.Linear):  # whose places come before its channels
+    if isinstance(layer, nn.Linear) and slope.dim() > 2:
         return slope.reshape(trials, -1, slope.shape[-1]).sum(1)
     each = slope.flatten(2).sum(2) if slope.dim() > 2 else slope
     return each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)

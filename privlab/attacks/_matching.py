@@ -2,51 +2,37 @@
 
 A *trial* is one restart of an attack on one victim. Trials share the network's weights and nothing else. Where it is
 proven to give the same, each takes its gradient out of one ordinary batch (`_layerwise`), else `vmap` hands it one of
-its own; one trial alone takes the plain way.
+its own, and where that cannot be done each is differentiated by itself (`_trials`).
 """
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from privlab import checks
+from privlab import checks, networks
+from privlab.attacks import _steady
 from privlab.attacks._distances import Flat, Objective, Part
-from privlab.attacks._layerwise import Layers, plain_norms
+from privlab.attacks._layerwise import Layers
+from privlab.attacks._trials import LocalTraining, Plain, Proof, Together
+from privlab.sharing import losses
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
-_CLOSE = 1e-3  # of a weight's gradient: what float32 allows between two orders of adding up
+__all__ = ["LocalTraining", "Matcher", "Reconstruction"]
 _MOST = 2**22  # numbers that are held at a time: 16 MB; more at once is slower, as every array is fetched anew
-
-
-@dataclass(frozen=True)
-class LocalTraining:
-    """How a client trained before it sent its update: SGD over mini-batches of `batch`, `epochs` times.
-
-    Of a client that sends single gradients, one epoch over one mini-batch.
-    """
-
-    epochs: int
-    batch: int
-    lr: float
-
-    def __post_init__(self) -> None:
-        checks.whole("epochs", self.epochs)
-        checks.whole("batch", self.batch)
-        checks.number("lr", self.lr, 0, open_low=True)
+_PROVEN = (1, 10, 100, 1000, 10_000)  # before which of its calls the way taken is held against the plain one
+_JITTER = 1e-3  # of the images that are tried: at a tie, as between saturated pixels, the order of adding up decides
 
 
 @dataclass(frozen=True)
 class Reconstruction:
     """What an attack made of V victims' gradients with R restarts each, all of them.
 
-    images: `(V, R, B, C, H, W)`, as the attack found them (DLG's may leave [0, 1]); labels: `(V, R, B)`; loss:
-    `(V, R)`, the attack's own, infinite where a trial broke down; iterations: `(V, R)`, after how many the
-    trial's loss fell below the attack's tolerance, NaN where it never did.
+    images: `(V, R, B, C, H, W)`, or `(V, R, B, C, L)` of signals, as the attack found them (DLG's may leave [0, 1]);
+    labels: `(V, R, B)`, or `(V, R, B, K)` where an image has several; loss: `(V, R)`, its own, infinite where a
+    trial broke down; iterations: `(V, R)`, after how many the trial's loss fell below the attack's tolerance, NaN where
+    it never did.
     """
 
     images: Tensor
@@ -75,6 +61,10 @@ class Matcher:
     size. local: how the clients trained, where they sent updates. loss: what they minimise, the mean over a
     mini-batch. Raises ValueError for gradients that do not fit the model or one another, and for a model whose
     gradient depends on chance (dropout in train mode).
+
+    What is faster than the plain way is taken where it is proven to give the same. The proof is numerical, and in
+    double precision where the network bears it: at two random images before the first call, and at the attack's own
+    from time to time, as a branch that random images do not enter, or a dead unit, would hide a difference.
     """
 
     def __init__(
@@ -87,14 +77,15 @@ class Matcher:
     ) -> None:
         self.examples = _common_size(gradients)
         _check_fit(model, gradients)
+        _steady.check_layers(model)
         self.sent = {name: torch.stack([g[name].detach() for g in gradients]) for name in gradients[0]}
-        self._model = copy.deepcopy(model).requires_grad_(False)
-        plain_norms(self._model)
-        self._weights = {name: value.detach() for name, value in self._model.named_parameters()}
+        self._model = networks.duplicate(model)
         self._local, self._loss, self._compare = local, loss, objective
-        self._step, self._batched = grad(self._value), vmap(self._gradient)
-        self._layers = None if local else Layers.of(model, self.sent)
-        self._proven = False
+        self._plain = Plain(self._model, self.sent, loss, local)
+        self._together: Together | None = Together(self._model, self.sent, loss, local)
+        self._layers = None if local else Layers.of(self._model, self.sent)
+        self._calls = 0
+        self._twins: tuple[Plain, Together, Layers | None] | None = None
         self._each = sum(value[0].numel() for value in self.sent.values())  # numbers that a trial holds
 
     @property
@@ -107,70 +98,64 @@ class Matcher:
         """The precision of the gradients, and so of the images."""
         return next(iter(self.sent.values())).dtype
 
-    def _value(self, weights: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no slope of the slope
-            return self._loss(functional_call(self._model, dict(weights), (images,)), labels)
-
-    def _gradient(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """What one trial would send."""
-        found = self._step(self._weights, images, labels) if self._local is None else self._path(images, labels)
-        return {name: found[name] for name in self.sent}
-
-    def _path(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The mean gradient along a client's local training, in the order of the images."""
-        assert self._local is not None
-        weights, steps = self._weights, []
-        for _ in range(self._local.epochs):
-            for part in torch.arange(len(images)).split(self._local.batch):
-                step = self._step(weights, images[part], labels[part])
-                weights = {name: value - self._local.lr * step[name] for name, value in weights.items()}
-                steps.append(step)
-        return {name: torch.stack([step[name] for step in steps]).mean(0) for name in weights}
-
-    def _any(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """What each trial would send, `(T, *weight)`, by the way that suits any network."""
-        if len(images) > 1:
-            return self._batched(images, labels)
-        return {name: value[None] for name, value in self._gradient(images[0], labels[0]).items()}
-
     def _parts(self, images: Tensor, labels: Tensor, victim: Tensor) -> list[Part]:
         of = victim[0] if bool((victim == victim[0]).all()) else victim
         sent = {name: value[of] for name, value in self.sent.items()}
         if self._layers is not None:
             return self._layers.parts(self._loss, images, labels, sent)
-        found = self._any(images, labels)
+        found = (self._together or self._plain)(images, labels)
         theirs = [value.flatten(value.dim() - found[name].dim() + 1) for name, value in sent.items()]
         return [Flat(torch.cat([value.flatten(1) for value in found.values()], 1), torch.cat(theirs, -1))]
 
     def __call__(self, images: Tensor, labels: Tensor, victim: Tensor) -> Tensor:
         """The objective of each trial, `(T,)`: images `(T, B, ...)`, labels `(T, B, ...)`, victim `(T,)`."""
-        if not self._proven:
-            self._prove(images, labels)
+        self._calls += 1
+        if self._calls in _PROVEN:
+            self._prove(images.detach(), labels.detach())
         size = max(1, _MOST // self._each)
         parts = zip(*(part.split(size) for part in (images, labels, victim)), strict=True)
         return torch.cat([self._compare(self._parts(*each)).to(images.dtype) for each in parts])
 
     def _prove(self, images: Tensor, labels: Tensor) -> None:
-        """Keep the short-cut if, of two trials at random, it gives what each alone gives by the general way."""
-        self._proven = True
-        if self._layers is None:
+        """Keep to the way that is taken if, of two trials, it gives what each alone gives by the plain way."""
+        first, random = self._calls == 1, torch.Generator().manual_seed(self._calls)
+        ends = labels[[0, -1]]
+        if first:
+            _steady.check(self._model, images[0])
+            points = torch.rand(2, *images.shape[1:], generator=random).to(images)
+            ends = torch.stack([ends[0], ends[1].roll(1, 0)])
+        elif self._together is None:
             return
-        random = torch.Generator().manual_seed(0)
-        drawn = torch.rand(2, *images.shape[1:], generator=random).to(images)
-        targets = torch.stack([labels[0], labels[-1].roll(1, 0)]).detach()
-        alone = [self._gradient(x, y) for x, y in zip(drawn, targets, strict=True)]
-        try:
-            found = self._layers.gradients(self._loss, drawn, targets)
-        except (RuntimeError, ValueError):  # a layer used twice, or a network that mixes the images of a batch
-            self._layers = None
-            return
-        length = max(value.norm() for each in alone for value in each.values())
-        for name, value in found.items():
-            exact = torch.stack([each[name] for each in alone])
-            if not (value.flatten() - exact.flatten()).norm() <= _CLOSE * exact.norm() + _CLOSE**2 * length:
+        else:
+            points = images[[0, -1]]
+            points = points + _JITTER * torch.randn(points.shape, generator=random).to(points)
+        together, layers, proof = self._judged(points, ends)
+        if not proof.finite and not first:
+            return  # a trial that broke down proves nothing
+        if together is None or not proof(
+            together
+        ):  # it fails where a network branches on the image, and then `Layers` may hide it
+            self._together = self._layers = None
+        if self._layers is not None and layers is not None:
+            if proof(lambda x, y: layers.gradients(self._loss, x, y)):
+                self._each = layers.numbers
+            else:
                 self._layers = None
-                return
-        self._each = self._layers.numbers
+
+    def _judged(self, points: Tensor, labels: Tensor) -> tuple[Together | None, Layers | None, Proof]:
+        """The ways that are to be proven, and what the plain one gives for some trials."""
+        try:
+            if self._twins is None and sum(each.numel() for each in self._model.parameters()) <= _MOST:
+                twin = networks.duplicate(self._model).double()
+                plain = Plain(twin, self.sent, self._loss, self._local)
+                together = Together(twin, self.sent, self._loss, self._local)
+                self._twins = plain, together, Layers.of(twin, self.sent) if self._layers else None
+            if self._twins is not None:
+                targets = labels.double() if labels.is_floating_point() else labels
+                return *self._twins[1:], Proof(self._twins[0], points.double(), targets)
+        except Exception:  # a device, a network or a loss that knows its own precision only
+            self._twins = None
+        return self._together, self._layers, Proof(self._plain, points, labels)
 
 
 def _common_size(gradients: Sequence[Gradient]) -> int:
@@ -194,15 +179,12 @@ def _check_fit(model: nn.Module, gradients: Sequence[Gradient]) -> None:
                 has = tuple(weights[name].shape) if name in weights else "no such weight"
                 raise ValueError(f"the gradient's {name!r} is {tuple(g[name].shape)}, in this model: {has}")
             if weights[name].dtype != g[name].dtype:
-                raise ValueError(f"the gradient's {name!r} is {g[name].dtype}, in this model {weights[name].dtype}")
+                raise ValueError(
+                    f"the gradient's {name!r} is {g[name].dtype}, in this model {weights[name].dtype}; give the model "
+                    f"in the client's own precision, as model.to({g[name].dtype})"
+                )
             if not g[name].isfinite().all():
                 raise ValueError(f"the gradient's {name!r} is not finite; nothing can be fitted to it")
-    for name, layer in model.named_modules():
-        if layer.training and isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
-            raise ValueError(
-                f"layer {name!r} drops units at random, which the adversary cannot repeat; put the model in eval mode "
-                "if the client did, or attack a model without dropout"
-            )
 
 
 def with_slopes(function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,23 +194,37 @@ def with_slopes(function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[T
     return values.detach(), torch.autograd.grad(values.sum(), points)[0]
 
 
-def known_labels(labels: Tensor, shape: tuple[int, int], classes: int, loss: Loss) -> Tensor:
-    """Labels as the loss takes them: class numbers `(V, B)` as probabilities `(V, B, K)`, floats as they are.
+def known_labels(labels: Tensor, shape: tuple[int, int], classes: int, loss: Loss = cross_entropy) -> Tensor:
+    """Labels as the loss takes them: of `cross_entropy` as probabilities `(V, B, K)`, else as they are.
 
     Raises ValueError for another shape, or a class that is not there.
     """
-    wanted = f"{shape}: one row a victim, one label an image"
-    if labels.is_floating_point():
-        if tuple(labels.shape) not in (shape, (*shape, classes)):
-            raise ValueError(f"labels are {tuple(labels.shape)}; expected {wanted}, each a number or {classes} of them")
-        return labels
-    if tuple(labels.shape) != shape:
-        raise ValueError(f"labels are {tuple(labels.shape)}; expected {wanted}")
-    checks.labels("labels", labels.flatten(), labels.numel())
-    if loss is not cross_entropy:
-        return labels
-    checks.whole("the largest label", int(labels.max()), 0, classes - 1)
-    return nn.functional.one_hot(labels, classes).float()
+    if tuple(labels.shape[:2]) != shape or labels.dim() > 3:
+        raise ValueError(
+            f"labels are {tuple(labels.shape)}; expected {shape}: one row a victim, one label an image, or "
+            f"{(*shape, classes)} where the loss takes {classes} of them"
+        )
+    if labels.dim() == 2 and (loss is cross_entropy or not labels.is_floating_point()):
+        checks.labels("labels", labels.flatten(), labels.numel())
+    if labels.dim() == 2 and loss is cross_entropy:
+        checks.whole("the largest label", int(labels.max()), 0, classes - 1)
+        return nn.functional.one_hot(labels, classes).float()
+    return labels
+
+
+def fitting(targets: Tensor, classes: int, loss: Loss) -> None:
+    """Raise ValueError unless the loss takes each victim's targets for as many rows of `classes` logits."""
+    kind = targets.dtype if targets.is_floating_point() else None
+    for each in targets:
+        try:
+            losses.of_logits(torch.zeros(len(each), classes, device=each.device, dtype=kind), each, loss)
+        except ValueError:
+            raise
+        except Exception as error:  # of a loss of one's own
+            raise ValueError(
+                f"the loss takes no labels {tuple(each.shape)} in {each.dtype} for logits {(len(each), classes)} "
+                f"({type(error).__name__}: {error}); give those that it takes, one row a victim"
+            ) from error
 
 
 def as_labels(targets: Tensor, loss: Loss) -> Tensor:
@@ -242,18 +238,29 @@ def as_labels(targets: Tensor, loss: Loss) -> Tensor:
 
 
 def number_of_classes(model: nn.Module, shape: Sequence[int], like: Tensor) -> int:
-    """How many logits the model has; ValueError for a `shape` that it does not take, or another kind of output."""
+    """How many logits the model has, which is left as it was.
+
+    Raises ValueError for a `shape` that it does not take, or tokens, and ValueError or TypeError for another kind of
+    output.
+    """
     for size in shape:
         checks.whole("shape", size)
     try:
-        with torch.no_grad():
-            logits = copy.deepcopy(model).eval()(like.new_zeros(1, *shape))
-    except RuntimeError as error:
-        raise ValueError(
-            f"shape={tuple(shape)} in {str(like.dtype).removeprefix('torch.')} does not fit the model ({error}); "
-            "give the shape of one image, and a model of the gradients' precision"
-        ) from error
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"the model gives {what} for one image; attacks need logits, (1, K)")
-    return logits.shape[1]
+        return _answer(model, like.new_zeros(1, *shape)).shape[1]
+    except ValueError as error:
+        try:
+            _answer(model, like.new_zeros(1, *shape, dtype=torch.long))
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"shape={tuple(shape)} does not fit the model in {str(like.dtype).removeprefix('torch.')} ({error}); "
+                "give that of one image, and a model of the gradients' precision that answers with logits (N, K)"
+            ) from error
+    raise ValueError(
+        f"this {type(model).__name__} reads tokens, and tokens have no slope to follow; attack images or signals, or "
+        "read words with text_extraction"
+    )
+
+
+def _answer(model: nn.Module, images: Tensor) -> Tensor:
+    with networks.measured(model):
+        return networks.logits(model, images)

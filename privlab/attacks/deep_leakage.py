@@ -21,6 +21,7 @@ from privlab.attacks._matching import (
     Matcher,
     Reconstruction,
     as_labels,
+    fitting,
     known_labels,
     number_of_classes,
     with_slopes,
@@ -66,10 +67,10 @@ def reconstruct(
 ) -> Reconstruction:
     """The mini-batch behind each of V victims' gradients, from at most `restarts` beginnings each.
 
-    shape: of one image, as in (1, 28, 28). labels: `(V, B)` where they are known (iDLG), or what the clients' `loss`
-    takes; otherwise they are optimised too, as logits. clip: the bound to which clients clip a gradient, if they do.
-    The adversary then does the same to its own, since the squared distance takes a shortened gradient for one of
-    another image.
+    shape: of one image, as in (1, 28, 28), or signal, as in (2, 128). labels: `(V, B)` where they are known (iDLG), or
+    `(V, B, K)`, as the clients' `loss` takes them; else they are optimised too, as logits. clip: the bound to which
+    clients clip a gradient, if they do. The adversary then does the same to its own, since the squared distance takes a
+    shortened gradient for one of another image.
 
     prior: `smooth`, the adversary expects images in [0, 1] with little of high frequencies, begins near grey and works
     in coordinates where such images are round (`_smooth`); `none`, it begins at N(0, 1) and works on pixels, as DLG.
@@ -80,7 +81,8 @@ def reconstruct(
 
     A trial draws from its own seed, and no trial's result depends on those beside it but for the rounding of float32
     (matrix products of another size add up in another order). Raises ValueError for a shape that does not fit the
-    model, labels that are not `(V, B)`, gradients of different sizes, and unknown labels under a loss of one's own.
+    model, labels that are not `(V, B)`, gradients of different sizes, unknown labels under a loss of one's own, a
+    network that draws at random or reads tokens, and one whose gradient has no slope.
     """
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     for name, value in (("restarts", restarts), ("iterations", iterations)):
@@ -113,7 +115,7 @@ def reconstruct(
             tolerance=tolerance,
             watch=partial(show, trials) if watch else None,
         )
-        points[trials], values[trials], done[trials] = found.points, found.values, found.iterations
+        points[trials], values[trials], done[trials] = found.points, found.values, found.iterations.to(done)
     chosen = as_labels(problem.targets(points, victim), loss)
     return Reconstruction(
         problem.images(points).view(*form, *problem.batch),
@@ -177,6 +179,9 @@ def _problem(
         known = known_labels(labels, (len(next(iter(matcher.sent.values()))), matcher.examples), classes, loss)
         known = known.to(matcher.device)
         known = known.to(matcher.dtype) if known.is_floating_point() else known
+        fitting(known, classes, loss)
+    elif loss is cross_entropy and classes == 1:
+        raise ValueError("cross_entropy of one logit is always 0; give the client's own: binary_cross_entropy")
     elif loss not in _GUESSES:
         raise ValueError("unknown labels can be optimised under cross_entropy and binary_cross_entropy; give labels=")
     smooth = Coordinates(shape, like) if prior == "smooth" else None

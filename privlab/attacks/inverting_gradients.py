@@ -16,6 +16,7 @@ from privlab.attacks._matching import (
     Matcher,
     Reconstruction,
     as_labels,
+    fitting,
     known_labels,
     number_of_classes,
 )
@@ -38,17 +39,27 @@ EASED = (4.0, 2.0, 1.0, 1.0)  # how often the total variation counts before, bet
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Adam's own defaults
 
 
-def total_variation(images: Tensor) -> Tensor:
+def total_variation(images: Tensor, places: int = 2) -> Tensor:
     """Mean absolute difference of neighbouring pixels, down plus across: `(*, C, H, W)` -> `(*,)`.
 
-    Raises ValueError for fewer than three dimensions or a side of one pixel.
+    places: how many of the last axes are places: 2 of images, 1 of signals `(*, C, L)`, 3 of volumes; 0 where none has
+    a neighbour, and then nothing varies. Raises ValueError for fewer dimensions or a side of one pixel.
     Source: Rudin et al. 1992, as in Geiping et al. 2020 (a mean keeps its weight whatever the size of the image).
     """
-    if images.dim() < 3 or min(images.shape[-2:]) < 2:
-        raise ValueError(f"images are {tuple(images.shape)}; expected (*, C, H, W) with sides of two pixels or more")
-    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(-3).mean(-1)
-    across = (images[..., 1:] - images[..., :-1]).abs().flatten(-3).mean(-1)
-    return down + across
+    checks.whole("places", places, 0)
+    if not places:
+        return images.new_zeros(images.shape[:-1])
+    if images.dim() <= places or min(images.shape[-places:]) < 2:
+        form = {1: "(*, C, L)", 2: "(*, C, H, W)"}.get(places, f"(*, C) and {places} axes of places")
+        raise ValueError(f"images are {tuple(images.shape)}; expected {form} with sides of two pixels or more")
+    total: Tensor | None = None
+    for axis in range(-places, 0):
+        steps = images.shape[axis] - 1
+        differences = images.narrow(axis, 1, steps) - images.narrow(axis, 0, steps)
+        along = differences.abs().flatten(-places - 1).mean(-1)
+        total = along if total is None else total + along
+    assert total is not None
+    return total
 
 
 def reconstruct(
@@ -72,12 +83,12 @@ def reconstruct(
     """The images behind each of V victims' gradients: cosine distance + alpha * total variation, by Adam on signs.
 
     labels: `(V, B)`, known or inferred (`label_inference`), or what the clients' `loss` takes (`(V, B, K)` for soft
-    labels, or for one decision an output). shape: of one image. alpha: one weight of the total
-    variation for all, or one a victim `(V,)`. local: how the clients trained, where `gradients` are updates
-    (`federated.update_as_gradient`). Images stay within [0, 1] after every step, whose length `lr` falls to a tenth at
-    3/8, 5/8 and 7/8 of the iterations. With `ease` the total variation counts four times before the first of these,
-    and twice before the second: smooth images are found first, and details then cost less. The losses that are
-    compared and reported have `alpha` alone.
+    labels, or for one decision an output). shape: of one image `(C, H, W)`, or signal `(C, L)`, whose variation is
+    along its one axis. alpha: one weight of the total variation for all, or one a victim `(V,)`. local: how the clients
+    trained, where `gradients` are updates (`federated.update_as_gradient`). Images stay within [0, 1] after every step,
+    whose length `lr` falls to a tenth at 3/8, 5/8 and 7/8 of the iterations. With `ease` the total variation counts
+    four times before the first of these, and twice before the second: smooth images are found first, and details then
+    cost less. The losses that are compared and reported have `alpha` alone.
 
     A prior can enter in two places. start: `(*shape)`, an image to begin at instead of one drawn uniformly.
     decode: a differentiable map from codes `(T, *code)` to images; then `start` is the first code, and it is the code
@@ -86,7 +97,8 @@ def reconstruct(
     No trial leaves before the others, as in `deep_leakage`: in steps of a set length on the signs of the gradient none
     converges before the steps have shrunk. Each trial ends with the image whose own loss was lowest, so that one that
     is no longer finite keeps that. Trials do not influence one another but for rounding. Raises ValueError for a shape,
-    labels or alpha that do not fit.
+    labels or alpha that do not fit, a network that draws at random or reads tokens, and one whose gradient has no
+    slope.
     """
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     for name, value in (("restarts", restarts), ("iterations", iterations)):
@@ -99,8 +111,10 @@ def reconstruct(
     classes = number_of_classes(model, shape, torch.empty(0, device=device, dtype=dtype))
     targets = known_labels(labels, (victims, size), classes, loss).to(device)
     targets = targets.to(dtype) if targets.is_floating_point() else targets
+    fitting(targets, classes, loss)
     victim = torch.arange(victims, device=device).repeat_interleave(restarts)
-    weight = _weights(alpha, victims, device)[victim]
+    weight = _weights(alpha, victims, device, dtype)[victim]
+    places = max(0, len(shape) - 1)  # 2 of images, 1 of signals
 
     def images_of(points: Tensor) -> Tensor:
         return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
@@ -108,7 +122,7 @@ def reconstruct(
     def objective(points: Tensor, times: float) -> tuple[Tensor, Tensor]:
         points = points.detach().requires_grad_()
         images = images_of(points)
-        rough = weight * total_variation(images).mean(1)
+        rough = weight * total_variation(images, places).mean(1)
         values = matcher(images, targets[victim], victim) + rough
         descended = values if times == 1 else values + (times - 1) * rough
         return values.detach(), torch.autograd.grad(descended.sum(), points)[0]
@@ -127,8 +141,8 @@ def reconstruct(
     return Reconstruction(images_of(best).detach().clamp(0, 1).view(form), guessed, lowest.view(form[:2]), never)
 
 
-def _weights(alpha: float | Tensor, victims: int, device: torch.device) -> Tensor:
-    given = torch.as_tensor(alpha, dtype=torch.float32, device=device)
+def _weights(alpha: float | Tensor, victims: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    given = torch.as_tensor(alpha, dtype=dtype, device=device)
     if given.dim() > 1 or (given.dim() == 1 and len(given) != victims):
         raise ValueError(f"alpha is {tuple(given.shape)}; give one number, or one for each of {victims} gradients")
     checks.number("alpha", float(given.min()), 0)
@@ -145,7 +159,7 @@ def _starts(
         if start is None:
             drawn.append(torch.rand(shape, generator=random))
             continue
-        around = start.detach().cpu().float().expand(shape[0], *start.shape)
+        around = start.detach().cpu().expand(shape[0], *start.shape)
         spread = (1.0 if coded else 0.1) * (trial % restarts > 0)  # the first restart begins at the prior itself
         moved = around + spread * torch.randn(around.shape, generator=random)
         drawn.append(moved if coded else moved.clamp(0, 1))
@@ -167,7 +181,7 @@ def _signed_adam(
     function: points and one of `times` -> values and slopes.
     """
     first, second = torch.zeros_like(points), torch.zeros_like(points)
-    best, lowest = points.clone(), torch.full((len(points),), torch.inf, device=points.device)
+    best, lowest = points.clone(), points.new_full((len(points),), torch.inf)
     for iteration in range(iterations + 1):
         phase = sum(iteration >= part * iterations for part in DECAY_AT)
         values, slopes = function(points, times[phase])
