@@ -440,14 +440,23 @@ def other_loss(animal: Animal) -> dict[str, object]:
     return {} if animal.labels == "classes" else {"loss": animal.loss}
 
 
+def in_question(animal: Animal, labels: Tensor) -> dict[str, object]:
+    """The labels that an adversary tries: all, but of soft ones."""
+    tried = {"labels": labels} if animal.labels == "soft" else {"classes": animal.outputs}
+    return {**tried, **other_loss(animal)}
+
+
 def run_reproduces(animal: Animal, model: nn.Module) -> None:
     images, labels = animal.batch(1)
     layer = dense_of(animal)
     sent = federated.gradient(model, images, labels, loss=animal.loss)
     neurons = gradient_extraction.active_neurons(sent, layer)
     rows = images.repeat(len(neurons), *[1] * len(animal.shape))
-    right = gradient_extraction.reproduces_gradient(model, sent, rows, neurons, classes=animal.outputs, layer=layer)
-    assert right.all()
+    options = {"layer": layer, **in_question(animal, labels)}
+    assert gradient_extraction.reproduces_gradient(model, sent, rows, neurons, **options).all()
+    other, _ = animal.batch(1, seed=3)
+    wrong = gradient_extraction.reproduces_gradient(model, sent, other.expand(rows.shape), neurons, **options)
+    assert not wrong.all()
 
 
 def run_extract(animal: Animal, model: nn.Module) -> None:
@@ -458,7 +467,7 @@ def run_extract(animal: Animal, model: nn.Module) -> None:
         size = model.get_submodule(layer).in_features if layer != "none" else 1
         gradient_extraction.extract(sent, shape=(size,), layer=layer)
         return
-    options = {"levels": None, "model": model, "classes": animal.outputs}
+    options = {"levels": None, "model": model, **in_question(animal, labels)}
     found = gradient_extraction.extract(sent, shape=animal.shape, layer=layer, **options)
     if animal.name != "reused last layer":
         close(found.images[0], networks.input_of(model, layer, images).view(animal.shape))
