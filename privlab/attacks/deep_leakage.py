@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from privlab import checks, runtime
 from privlab.attacks._distances import clipped, squared
-from privlab.attacks._lbfgs import minimise
+from privlab.attacks._lbfgs import Minima, minimise
 from privlab.attacks._matching import (
     Matcher,
     Reconstruction,
@@ -92,37 +92,50 @@ def reconstruct(
         checks.number("clip", clip, 0, open_low=True)
     matcher = Matcher(model, gradients, squared if clip is None else clipped(clip), loss=loss)
     problem = _problem(matcher, model, shape, labels, prior, loss)
-    victim = torch.arange(len(gradients), device=matcher.device).repeat_interleave(restarts)
-    points = problem.starts(len(gradients), restarts, seed)
+    form = len(gradients), restarts
+    how = partial(minimise, iterations=iterations, tolerance=tolerance)
+    found = _begun(problem, problem.starts(*form, seed), form, every, how, watch)
+    chosen = as_labels(problem.targets(found.points, _victims(form, found.points)), loss)
+    return Reconstruction(
+        problem.images(found.points).view(*form, *problem.batch),
+        chosen.view(*form, *chosen.shape[1:]),
+        found.values.view(form),
+        found.iterations.view(form),
+    )
+
+
+def _victims(form: tuple[int, int], like: Tensor) -> Tensor:
+    """Whose each trial is, `(V * R,)`."""
+    return torch.arange(form[0], device=like.device).repeat_interleave(form[1])
+
+
+def _begun(
+    problem: "_Problem",
+    points: Tensor,
+    form: tuple[int, int],
+    every: bool,
+    how: Callable[..., Minima],
+    watch: Callable[[int, Tensor, Tensor], None] | None,
+) -> Minima:
+    """Trials minimised in waves from `points` `(V * R, n)`: where each ends, or begins if it was not begun."""
+    victim = _victims(form, points)
     values = points.new_full((len(points),), torch.inf)
     done = torch.full_like(values, torch.nan)
-    form = len(gradients), restarts
 
     def show(trials: Tensor, iteration: int, at: Tensor, found: Tensor) -> None:
         if watch:
             points[trials], values[trials] = at, found
             watch(iteration, problem.images(points).view(*form, *problem.batch).clone(), values.view(form).clone())
 
-    for first, last in _waves(restarts, every):
-        wanted = torch.arange(first, last, device=points.device) + restarts * torch.arange(form[0]).to(victim)[:, None]
+    for first, last in _waves(form[1], every):
+        wanted = torch.arange(first, last).to(victim) + form[1] * torch.arange(form[0]).to(victim)[:, None]
         trials = wanted[~(values.view(form).amin(1) < FOUND)].flatten()
         if not len(trials):
             break
-        found = minimise(
-            partial(problem.value, victim[trials]),
-            points[trials],
-            iterations=iterations,
-            tolerance=tolerance,
-            watch=partial(show, trials) if watch else None,
-        )
+        value = partial(problem.value, victim[trials])
+        found = how(value, points[trials], watch=partial(show, trials) if watch else None)
         points[trials], values[trials], done[trials] = found.points, found.values, found.iterations.to(done)
-    chosen = as_labels(problem.targets(points, victim), loss)
-    return Reconstruction(
-        problem.images(points).view(*form, *problem.batch),
-        chosen.view(*form, *chosen.shape[1:]),
-        values.view(form),
-        done.view(form),
-    )
+    return Minima(points, values, done)
 
 
 def _waves(restarts: int, every: bool) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ equation of gradient-based model inversion; "Zen", section 6; "Curious", section
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -101,17 +102,10 @@ def reconstruct(
     slope.
     """
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
-    for name, value in (("restarts", restarts), ("iterations", iterations)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
-    if decode is not None and start is None:
-        raise ValueError("decode= needs start=, the code to begin with; give that of an average image, as zeros")
+    _check(restarts, iterations, lr, start, decode)
     matcher = Matcher(model, gradients, cosine, local, loss)
     victims, size, device, dtype = len(gradients), matcher.examples, matcher.device, matcher.dtype
-    classes = number_of_classes(model, shape, torch.empty(0, device=device, dtype=dtype))
-    targets = known_labels(labels, (victims, size), classes, loss).to(device)
-    targets = targets.to(dtype) if targets.is_floating_point() else targets
-    fitting(targets, classes, loss)
+    targets = _targets(matcher, model, shape, labels, loss)
     victim = torch.arange(victims, device=device).repeat_interleave(restarts)
     weight = _weights(alpha, victims, device, dtype)[victim]
     places = max(0, len(shape) - 1)  # 2 of images, 1 of signals
@@ -119,13 +113,9 @@ def reconstruct(
     def images_of(points: Tensor) -> Tensor:
         return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
 
-    def objective(points: Tensor, times: float) -> tuple[Tensor, Tensor]:
-        points = points.detach().requires_grad_()
-        images = images_of(points)
+    def objective(images: Tensor) -> tuple[Tensor, Tensor]:
         rough = weight * total_variation(images, places).mean(1)
-        values = matcher(images, targets[victim], victim) + rough
-        descended = values if times == 1 else values + (times - 1) * rough
-        return values.detach(), torch.autograd.grad(descended.sum(), points)[0]
+        return matcher(images, targets[victim], victim) + rough, rough
 
     def show(iteration: int, points: Tensor, losses: Tensor) -> None:
         if watch:
@@ -134,11 +124,42 @@ def reconstruct(
     form = (victims, restarts, size, *shape)
     points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device, dtype)
     eased = EASED if ease else (1.0,) * len(EASED)
-    best, lowest = _signed_adam(objective, points, iterations, lr, box=decode is None, watch=show, times=eased)
-    known = as_labels(targets, loss)
-    guessed = known[:, None].expand(-1, restarts, *known.shape[1:])
+    function = partial(_eased, lambda at: objective(images_of(at)))
+    best, lowest = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show, times=eased)
+    known = as_labels(targets, loss)[:, None]
+    guessed = known.expand(-1, restarts, *known.shape[2:])
     never = torch.full((victims, restarts), torch.nan, device=device)
     return Reconstruction(images_of(best).detach().clamp(0, 1).view(form), guessed, lowest.view(form[:2]), never)
+
+
+def _check(
+    restarts: int, iterations: int, lr: float, start: Tensor | None, decode: Callable[[Tensor], Tensor] | None
+) -> None:
+    """Raise for numbers out of range, or a decoder without a code to begin with."""
+    for name, value in (("restarts", restarts), ("iterations", iterations)):
+        checks.whole(name, value)
+    checks.number("lr", lr, 0, open_low=True)
+    if decode is not None and start is None:
+        raise ValueError("decode= needs start=, the code to begin with; give that of an average image, as zeros")
+
+
+def _eased(objective: Callable[[Tensor], tuple[Tensor, Tensor]], points: Tensor, times: float) -> tuple[Tensor, Tensor]:
+    """The losses, and the slopes of what is descended: the same, but that the second part counts `times`."""
+    points = points.detach().requires_grad_()
+    values, rough = objective(points)
+    descended = values if times == 1 else values + (times - 1) * rough
+    return values.detach(), torch.autograd.grad(descended.sum(), points)[0]
+
+
+def _targets(matcher: Matcher, model: nn.Module, shape: Sequence[int], labels: Tensor, loss: Loss) -> Tensor:
+    """What the loss compares with, one row a victim; ValueError for labels that it does not take."""
+    like = torch.empty(0, device=matcher.device, dtype=matcher.dtype)
+    classes = number_of_classes(model, shape, like)
+    victims = len(next(iter(matcher.sent.values())))
+    targets = known_labels(labels, (victims, matcher.examples), classes, loss).to(matcher.device)
+    targets = targets.to(matcher.dtype) if targets.is_floating_point() else targets
+    fitting(targets, classes, loss)
+    return targets
 
 
 def _weights(alpha: float | Tensor, victims: int, device: torch.device, dtype: torch.dtype) -> Tensor:
