@@ -95,11 +95,9 @@ def reconstruct(
     decode: a differentiable map from codes `(T, *code)` to images; then `start` is the first code, and it is the code
     that is optimised, without the box.
 
-    No trial leaves before the others, as in `deep_leakage`: in steps of a set length on the signs of the gradient none
-    converges before the steps have shrunk. Each trial ends with the image whose own loss was lowest, so that one that
-    is no longer finite keeps that. Trials do not influence one another but for rounding. Raises ValueError for a shape,
-    labels or alpha that do not fit, a network that draws at random or reads tokens, and one whose gradient has no
-    slope.
+    No trial leaves before the others: on signs none converges before the steps have shrunk. Each ends with the image
+    whose own loss was lowest. Trials do not influence one another but for rounding. Raises ValueError for a shape,
+    labels or alpha that do not fit, a network that draws at random or reads tokens, and one whose gradient has no slope.
     """
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     _check(restarts, iterations, lr, start, decode)
@@ -123,9 +121,8 @@ def reconstruct(
 
     form = (victims, restarts, size, *shape)
     points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device, dtype)
-    eased = EASED if ease else (1.0,) * len(EASED)
-    function = partial(_eased, lambda at: objective(images_of(at)))
-    best, lowest = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show, times=eased)
+    function = partial(_eased, lambda at: objective(images_of(at)), EASED if ease else (1.0,) * len(EASED))
+    best, lowest = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show)
     known = as_labels(targets, loss)[:, None]
     guessed = known.expand(-1, restarts, *known.shape[2:])
     never = torch.full((victims, restarts), torch.nan, device=device)
@@ -143,8 +140,11 @@ def _check(
         raise ValueError("decode= needs start=, the code to begin with; give that of an average image, as zeros")
 
 
-def _eased(objective: Callable[[Tensor], tuple[Tensor, Tensor]], points: Tensor, times: float) -> tuple[Tensor, Tensor]:
-    """The losses, and the slopes of what is descended: the same, but that the second part counts `times`."""
+def _eased(
+    objective: Callable[[Tensor], tuple[Tensor, Tensor]], each: Sequence[float], points: Tensor, phase: int
+) -> tuple[Tensor, Tensor]:
+    """The losses, and the slopes of what is descended: the same, but that the second part counts `each[phase]` times."""
+    times = each[phase]
     points = points.detach().requires_grad_()
     values, rough = objective(points)
     descended = values if times == 1 else values + (times - 1) * rough
@@ -188,24 +188,23 @@ def _starts(
 
 
 def _signed_adam(
-    function: Callable[[Tensor, float], tuple[Tensor, Tensor]],
+    function: Callable[[Tensor, int], tuple[Tensor, Tensor]],
     points: Tensor,
     iterations: int,
     lr: float,
     *,
     box: bool,
     watch: Callable[[int, Tensor, Tensor], None],
-    times: Sequence[float] = (1.0,) * len(EASED),
 ) -> tuple[Tensor, Tensor]:
     """Adam on the signs of the gradient, each trial by itself; its best point and loss, `(T, ...)` and `(T,)`.
 
-    function: points and one of `times` -> values and slopes.
+    function: points, and how often the step has shrunk -> values and slopes.
     """
     first, second = torch.zeros_like(points), torch.zeros_like(points)
     best, lowest = points.clone(), points.new_full((len(points),), torch.inf)
     for iteration in range(iterations + 1):
         phase = sum(iteration >= part * iterations for part in DECAY_AT)
-        values, slopes = function(points, times[phase])
+        values, slopes = function(points, phase)
         better = values < lowest  # False for NaN: such a trial keeps what it had
         best[better], lowest[better] = points[better], values[better]
         watch(iteration, best, lowest)

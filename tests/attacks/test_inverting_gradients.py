@@ -178,12 +178,17 @@ def test_a_trial_keeps_its_best_point_and_one_that_is_not_a_number_spoils_no_oth
 def test_the_variation_counts_four_times_then_twice_and_what_is_compared_has_its_own_weight():
     asked = []
 
-    def function(points, times):
-        asked.append(times)
-        return points.square().sum(1), 2 * points
+    def objective(points):
+        return points.square().sum(1), points.sum(1)
 
-    begin = torch.ones(1, 2)
-    inverting_gradients._signed_adam(function, begin, 8, 0.1, box=True, watch=lambda *_: None, times=EASED)
+    def function(points, phase):
+        asked.append(EASED[phase])
+        values, slopes = inverting_gradients._eased(objective, EASED, points, phase)
+        torch.testing.assert_close(values, points.square().sum(1))
+        torch.testing.assert_close(slopes, 2 * points + EASED[phase] - 1)
+        return values, slopes
+
+    inverting_gradients._signed_adam(function, torch.ones(1, 2), 8, 0.1, box=True, watch=lambda *_: None)
     assert asked == [4, 4, 4, 2, 2, 1, 1, 1, 1]
 
 
