@@ -91,28 +91,26 @@ def reconstruct(
     four times before the first of these, and twice before the second: smooth images are found first, and details then
     cost less. The losses that are compared and reported have `alpha` alone.
 
-    A prior can enter in two places. start: `(*shape)`, an image to begin at instead of one drawn uniformly.
-    decode: a differentiable map from codes `(T, *code)` to images; then `start` is the first code, and it is the code
-    that is optimised, without the box.
+    A prior can enter twice. start: `(*shape)`, an image to begin at instead of one drawn uniformly. decode: a map from
+    codes `(T, *code)` to images; then `start` is the first code, and the code is optimised, without the box.
 
     No trial leaves before the others: on signs none converges before the steps have shrunk. Each ends with the image
     whose own loss was lowest. Trials do not influence one another but for rounding. Raises ValueError for a shape,
-    labels or alpha that do not fit, a network that draws at random or reads tokens, and one whose gradient has no slope.
+    labels or alpha that do not fit, a network that draws at random or reads tokens, or whose gradient has no slope.
     """
-    gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     _check(restarts, iterations, lr, start, decode)
+    gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     matcher = Matcher(model, gradients, cosine, local, loss)
     victims, size, device, dtype = len(gradients), matcher.examples, matcher.device, matcher.dtype
     targets = _targets(matcher, model, shape, labels, loss)
     victim = torch.arange(victims, device=device).repeat_interleave(restarts)
     weight = _weights(alpha, victims, device, dtype)[victim]
-    places = max(0, len(shape) - 1)  # 2 of images, 1 of signals
 
     def images_of(points: Tensor) -> Tensor:
         return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
 
     def objective(images: Tensor) -> tuple[Tensor, Tensor]:
-        rough = weight * total_variation(images, places).mean(1)
+        rough = weight * total_variation(images, max(0, len(shape) - 1)).mean(1)
         return matcher(images, targets[victim], victim) + rough, rough
 
     def show(iteration: int, points: Tensor, losses: Tensor) -> None:
@@ -123,10 +121,9 @@ def reconstruct(
     points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device, dtype)
     function = partial(_eased, lambda at: objective(images_of(at)), EASED if ease else (1.0,) * len(EASED))
     best, lowest = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show)
-    known = as_labels(targets, loss)[:, None]
-    guessed = known.expand(-1, restarts, *known.shape[2:])
-    never = torch.full((victims, restarts), torch.nan, device=device)
-    return Reconstruction(images_of(best).detach().clamp(0, 1).view(form), guessed, lowest.view(form[:2]), never)
+    guessed, lowest = as_labels(targets, loss)[:, None].repeat_interleave(restarts, 1), lowest.view(form[:2])
+    images = images_of(best).detach().clamp(0, 1).view(form)
+    return Reconstruction(images, guessed, lowest, torch.full_like(lowest, torch.nan))
 
 
 def _check(
@@ -143,7 +140,7 @@ def _check(
 def _eased(
     objective: Callable[[Tensor], tuple[Tensor, Tensor]], each: Sequence[float], points: Tensor, phase: int
 ) -> tuple[Tensor, Tensor]:
-    """The losses, and the slopes of what is descended: the same, but that the second part counts `each[phase]` times."""
+    """The losses, and the slopes of what is descended: the same, but the second part counts `each[phase]` times."""
     times = each[phase]
     points = points.detach().requires_grad_()
     values, rough = objective(points)
