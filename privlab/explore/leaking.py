@@ -24,16 +24,17 @@ ARCHITECTURES: dict[str, Callable[..., nn.Sequential]] = {
     "LeNet with max pooling": functools.partial(models.lenet, filters=(12,) * 3, fc=(), pool="max"),
     "AlexNet with strides": functools.partial(models.alexnet, width=0.125, pool="stride"),
 }
-ITERATIONS = (10, 30, 100, 300)  # after which the guess is shown
+ITERATIONS = (10, 30, 100, 1000)  # after which the guess is shown
+MATCHED = 1e-10  # the own loss at which the attack ends: no eye sees what is left
 GREYS = 8  # levels a picture is shown in: noise is half a frame, and does not compress otherwise
 
 
 def leak(batch: int, activation: str, architecture: str, *, name: str = "digits", seed: int = 0) -> Frame:
-    """A client's mini-batch, and what a passive server has after 10, 30, 100 and 300 iterations of L-BFGS.
+    """A client's mini-batch, and what a passive server has after 10, 30, 100 and 1000 iterations of L-BFGS.
 
     batch: 1 to 8 images. activation, architecture: of the network (see `ARCHITECTURES`). The server has read the labels
-    off the gradient. The first random start is shown (seed 0), not the best of several; an attack that has converged
-    or is stuck ends sooner, and keeps its last guess.
+    off the gradient, and expects smooth images (the attack's default prior). The first start is shown (seed 0), not the
+    best of several; an attack that has converged or is stuck ends sooner, and keeps its last guess.
     """
     checks.whole("batch", batch, 1, BATCHES[-1])
     checks.one_of("activation", activation, ACTIVATIONS)
@@ -50,6 +51,7 @@ def leak(batch: int, activation: str, architecture: str, *, name: str = "digits"
         labels=labels,
         restarts=1,
         iterations=ITERATIONS[-1],
+        tolerance=MATCHED,
         seed=seed,
         watch=lambda _, images, __: steps.append(images[0, 0].clamp(0, 1)),
     )
@@ -67,7 +69,7 @@ def leak(batch: int, activation: str, architecture: str, *, name: str = "digits"
     what = "one image" if batch == 1 else f"{batch} images"
     course = ", ".join(f"{decibels:.0f}" for decibels in quality)
     alt = (
-        f"On the left {what} of the client, beside it the server's guess after 10, 30, 100 and 300 iterations "
+        f"On the left {what} of the client, beside it the server's guess after 10, 30, 100 and 1000 iterations "
         f"through a network ({architecture}) with {activation}: {course} dB."
     )
     shown = {"the client's": client.images, **guesses}
