@@ -26,7 +26,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Sequential]] = {
 }
 ITERATIONS = (10, 30, 100, 1000)  # after which the guess is shown
 MATCHED = 1e-10  # the own loss at which the attack ends: no eye sees what is left
-GREYS = 8  # levels a picture is shown in: noise is half a frame, and does not compress otherwise
+GREYS = 15  # levels a picture is shown in, grey itself among them: noise does not compress otherwise
 
 
 def leak(batch: int, activation: str, architecture: str, *, name: str = "digits", seed: int = 0) -> Frame:

@@ -1130,7 +1130,7 @@ CELLS = [
     Held(LEAK, "a model that is surer than {} gets a *positive* entry", lambda out: 0.9 + 0.1 / 10),
     Held(
         LEAK,
-        "By the weights all labels are right in one network, and none in the two others",
+        "Read off the weights, all labels are right in one network, and none is in the two others",
         lambda out: tuple(
             Between(right, low, high)
             for right, (low, high) in zip(
