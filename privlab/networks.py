@@ -5,12 +5,13 @@ Nothing here goes by a layer's name or place. What cannot be told for sure is re
 
 import copy
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from privlab import checks
 
@@ -134,6 +135,21 @@ def outputs(model: nn.Module, inputs: Tensor, name: str = "images") -> Tensor:
             "tensor, as a small module around it can"
         )
     return made
+
+
+def call(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Tensor):
+    """What the network makes of inputs with other weights and buffers, by name; its own are as before afterwards.
+
+    torch's own `functional_call` leaves the other weights in a layer that is used twice: it changes them under both
+    names, and puts back under the second what it had put there under the first.
+    """
+    held = {id(each): name for name, each in [*model.named_parameters(), *model.named_buffers()]}
+    given = {}
+    for path, layer in model.named_modules():
+        for key, each in [*layer._parameters.items(), *layer._buffers.items()]:
+            if each is not None and held[id(each)] in tensors:
+                given[f"{path}.{key}" if path else key] = tensors[held[id(each)]]
+    return functional_call(model, given, (inputs,), tie_weights=False)
 
 
 def logits(model: nn.Module, inputs: Tensor, name: str = "images") -> Tensor:

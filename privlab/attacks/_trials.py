@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privlab import checks, networks
@@ -73,7 +73,7 @@ class _Trials(ABC):
 
     def value(self, weights: Named, buffers: Named, images: Tensor, labels: Tensor) -> tuple[Tensor, Named]:
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no slope of the slope
-            made, after = functional_call(self.net, {**weights, **buffers}, (images,))
+            made, after = networks.call(self.net, {**weights, **buffers}, images)
         return self._loss(made, labels), after
 
     def one(self, images: Tensor, labels: Tensor) -> Named:

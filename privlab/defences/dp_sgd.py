@@ -5,14 +5,13 @@ weights, weights outside layers, frozen ones. Clipping, noise and accounting are
 Acts in training and on the release. Source: Abadi et al. 2016; "Zen", sections 3.1.2 and 5.1 (client-level DP), 6.
 """
 
-import copy
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
-from privlab import checks, runtime
+from privlab import checks, networks, runtime
 from privlab.defences._accounting import epsilon, noise_multiplier, quietly
 from privlab.sharing.federated import Client, Gradient, Loss, cross_entropy
 
@@ -49,7 +48,7 @@ def _private(model: Model, clip: float, noise: float, batch: int, lr: float, see
     checks.number("clip", clip, 0, open_low=True)
     checks.number("noise", noise, 0)
     _check_model(model)
-    private = copy.deepcopy(model)
+    private = networks.duplicate(model)
     optimiser = DPOptimizer(
         torch.optim.SGD([each for each in private.parameters() if each.requires_grad], lr=lr),
         noise_multiplier=noise,
@@ -61,7 +60,9 @@ def _private(model: Model, clip: float, noise: float, batch: int, lr: float, see
 
 
 def _each(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:
-    """Every example's own gradient, `(B, ...)` by name: as if each were a mini-batch of one."""
+    """Every example's own gradient, `(B, ...)` by name: as if each were a mini-batch of one, on the same buffers."""
+    if any(each._backward_hooks for each in model.parameters()):  # which torch.func does not see
+        return _one_by_one(model, images, labels, loss)
     try:
         return _together(model, images, labels, loss)
     except Exception:  # what torch.func cannot trace, such as a branch on the image, is done one by one
@@ -79,7 +80,8 @@ def _inputs(model: nn.Module, images: Tensor) -> Tensor:
 
 def _together(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:
     def one(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
-        return loss(functional_call(model, parameters, (image[None],)), label[None])
+        buffers = {name: each.clone() for name, each in model.named_buffers()}
+        return loss(networks.call(model, {**parameters, **buffers}, image[None]), label[None])
 
     values = {name: value.detach() for name, value in _trained(model).items()}
     return vmap(grad(one), (None, 0, 0), randomness="different")(values, _inputs(model, images), labels)
@@ -90,14 +92,24 @@ def _one_by_one(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) ->
     trained, rows = _trained(model), []
     for image, label in zip(_inputs(model, images), labels, strict=True):
         try:
-            value = loss(model(image[None]), label[None])
-            rows.append(torch.autograd.grad(value, list(trained.values()), allow_unused=True, materialize_grads=True))
+            with networks.untouched(model):
+                value = loss(model(image[None]), label[None])
+                wanted = list(trained.values())
+                rows.append(torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True))
         except Exception as error:
             raise ValueError(
                 f"this model and loss cannot be differentiated for one example, {tuple(image[None].shape)} with the "
                 f"target {label[None].tolist()} ({type(error).__name__}: {error}); DP-SGD needs that"
             ) from error
     return {name: torch.stack(column) for name, column in zip(trained, zip(*rows, strict=True), strict=True)}
+
+
+def _prepare(private: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> None:
+    """Refuse a network that does not answer with logits, and freeze what the loss does not reach."""
+    with networks.dice(private, 0):
+        with networks.untouched(private), torch.no_grad():
+            networks.logits(private, _inputs(private, images[:1]))
+        _freeze_what_is_not_reached(private, images, labels, loss)
 
 
 def _freeze_what_is_not_reached(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> None:
@@ -110,8 +122,9 @@ def _freeze_what_is_not_reached(model: nn.Module, images: Tensor, labels: Tensor
         _together(model, image, label, loss)
     except Exception:
         return
-    value = loss(model(_inputs(model, image)), label)
-    reached = torch.autograd.grad(value, list(trained.values()), allow_unused=True)
+    with networks.untouched(model):
+        value = loss(model(_inputs(model, image)), label)
+        reached = torch.autograd.grad(value, list(trained.values()), allow_unused=True)
     for parameter, found in zip(trained.values(), reached, strict=True):
         parameter.requires_grad_(found is not None)
 
@@ -141,8 +154,9 @@ def gradient(
     checks.inputs("images", images)
     _check_targets(labels, len(images), loss)
     private, optimiser = _private(model, clip, noise, len(images), 1.0, seed)
-    _freeze_what_is_not_reached(private, images, labels, loss)
-    _step(private, optimiser, images, labels, loss)
+    _prepare(private, images, labels, loss)
+    with networks.dice(private, seed):
+        _step(private, optimiser, images, labels, loss)
     tensors = {
         name: parameter.grad.detach().clone()
         for name, parameter in private.named_parameters()
@@ -193,18 +207,20 @@ def train(
     checks.number("lr", lr, 0, open_low=True)
     _check_targets(client.labels, len(client.images), loss)
     private, optimiser = _private(model, clip, noise, batch, lr, seed)
-    _freeze_what_is_not_reached(private, client.images, client.labels, loss)
+    _prepare(private, client.images, client.labels, loss)
+    chance = runtime.generator(runtime.derive(seed, "dropout"))
     random = runtime.generator(runtime.derive(seed, "poisson"))
     count = len(client.labels)
     for _ in range(epochs * -(-count // batch)):
         chosen = (torch.rand(count, generator=random) < batch / count).nonzero().flatten().to(client.labels.device)
         optimiser.zero_grad()
         if len(chosen):
-            _step(private, optimiser, client.images[chosen], client.labels[chosen], loss)
+            with networks.dice(private, chance):
+                _step(private, optimiser, client.images[chosen], client.labels[chosen], loss)
             optimiser.original_optimizer.step()
         else:
             _step_of_noise(optimiser)
-    trained = copy.deepcopy(model)
+    trained = networks.duplicate(model)
     with torch.no_grad():
         for mine, theirs in zip(trained.parameters(), private.parameters(), strict=True):
             mine.copy_(theirs)
