@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privlab import models, networks
 from privlab.attacks import (
@@ -399,41 +400,74 @@ def run_soteria(animal: Animal, model: nn.Module) -> None:
         close(found[name], honest[name])
 
 
-def distance(animal: Animal, images: Tensor, labels: Tensor, sent: federated.Gradient, *, cosine: bool) -> float:
+def sent_by(animal: Animal, model: nn.Module) -> tuple[Tensor, list[federated.Gradient]]:
+    """The labels of two victims, two images each, and their gradients."""
+    victims = [animal.batch(2, seed) for seed in (0, 1)]
+    sent = [federated.gradient(model, *each, loss=animal.loss) for each in victims]
+    return torch.stack([labels for _, labels in victims]), sent
+
+
+def distance(animal: Animal, images: Tensor, labels: Tensor, sent: federated.Gradient, *, cosine: bool) -> Tensor:
     """What an attack minimises, by plain autograd on a fresh copy."""
-    found = slopes(animal, animal.build(), images, labels)
-    a, b = (torch.cat([part[name].flatten() for name in sent]) for part in (found, sent))
+    model = animal.build()
+    weights = {name: each for name, each in model.named_parameters() if name in sent.tensors}
+    with sdpa_kernel(SDPBackend.MATH):
+        loss = loss_of(animal, model(images.clone()), labels)
+        found = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    a, b = (torch.cat([each.flatten() for each in part]) for part in (found, [sent[name] for name in weights]))
     if cosine:
-        return float(1 - a @ b / (a.norm() * b.norm()))
-    return float((a - b).square().sum() / b.square().sum())
+        return 1 - a @ b / (a.norm() * b.norm())
+    return (a - b).square().sum() / b.square().sum()
 
 
 def run_inverting(animal: Animal, model: nn.Module) -> None:
-    images, labels = animal.batch(1 if animal.name != "batch norm of dense" else 2)
-    sent = federated.gradient(model, images, labels, loss=animal.loss)
-    seen: list[tuple[Tensor, float]] = []
+    """Of each of two victims: the losses that it tells, and the very steps, on the signs of the slope."""
+    labels, sent = sent_by(animal, model)
+    seen: list[tuple[Tensor, Tensor]] = []
     inverting_gradients.reconstruct(
         model,
         sent,
-        labels[None],
+        labels,
         shape=animal.shape,
         alpha=0.0,
+        lr=1e-3,
         iterations=2,
-        watch=lambda _, points, loss: seen.append((points[0, 0].clone(), float(loss[0, 0]))),
+        watch=lambda _, points, loss: seen.append((points, loss)),
         **other_loss(animal),
     )
-    for points, loss in seen:
-        assert loss == pytest.approx(distance(animal, points, labels, sent, cosine=True), rel=1e-3, abs=1e-4)
+    for victim, gradient in enumerate(sent):
+        for points, loss in seen:
+            wanted = distance(animal, points[victim, 0], labels[victim], gradient, cosine=True)
+            assert float(loss[victim, 0]) == pytest.approx(float(wanted), rel=1e-3, abs=1e-4)
+        at = seen[0][0][victim, 0].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(distance(animal, at, labels[victim], gradient, cosine=True), at)
+        moved = seen[1][0][victim, 0] - at.detach()
+        told = slope.abs() > 1e-3 * slope.abs().max()
+        assert torch.equal(moved.sign()[told], -slope.sign()[told])
 
 
 def run_leakage(animal: Animal, model: nn.Module) -> None:
-    images, labels = animal.batch(1 if animal.name != "batch norm of dense" else 2)
-    sent = federated.gradient(model, images, labels, loss=animal.loss)
-    found = deep_leakage.reconstruct(
-        model, sent, shape=animal.shape, labels=labels[None], restarts=1, iterations=3, **other_loss(animal)
-    )
-    loss, points = float(found.loss[0, 0]), found.images[0, 0]
-    assert loss == pytest.approx(distance(animal, points, labels, sent, cosine=False), rel=1e-2, abs=1e-5)
+    """Of each of two victims and restarts: the losses that it tells. Labels are unknown where they can be."""
+    labels, sent = sent_by(animal, model)
+    for known in (labels, None):
+        if known is None and animal.labels in ("soft", "several", "binary"):
+            continue
+        found = deep_leakage.reconstruct(
+            model,
+            sent,
+            shape=animal.shape,
+            labels=known,
+            restarts=2,
+            iterations=3,
+            every=True,
+            **other_loss(animal),
+        )
+        if known is None:
+            assert found.images.shape == (2, 2, 2, *animal.shape)
+            continue
+        for (victim, restart), loss in zip([(v, r) for v in (0, 1) for r in (0, 1)], found.loss.flatten(), strict=True):
+            wanted = distance(animal, found.images[victim, restart], labels[victim], sent[victim], cosine=False)
+            assert float(loss) == pytest.approx(float(wanted), rel=1e-2, abs=1e-5)
 
 
 def other_loss(animal: Animal) -> dict[str, object]:
