@@ -1206,7 +1206,8 @@ CELLS = [
     ),
     Held(
         LEAK,
-        "gives its images away within {} iterations, the one of 30 rounds within {}, and the one of 300 rounds within {}",
+        "gives its images away within {} iterations, the one of 30 rounds within {}, and the one of 300 rounds within "
+        "{}",
         lambda out: (
             *(30, 100, 200),
             *(
