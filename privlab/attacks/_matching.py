@@ -98,6 +98,11 @@ class Matcher:
         """The precision of the gradients, and so of the images."""
         return next(iter(self.sent.values())).dtype
 
+    @property
+    def like(self) -> Tensor:
+        """Nothing, of that precision and there."""
+        return torch.empty(0, device=self.device, dtype=self.dtype)
+
     def _parts(self, images: Tensor, labels: Tensor, victim: Tensor) -> list[Part]:
         of = victim[0] if bool((victim == victim[0]).all()) else victim
         sent = {name: value[of] for name, value in self.sent.items()}
@@ -225,6 +230,15 @@ def fitting(targets: Tensor, classes: int, loss: Loss) -> None:
                 f"the loss takes no labels {tuple(each.shape)} in {each.dtype} for logits {(len(each), classes)} "
                 f"({type(error).__name__}: {error}); give those that it takes, one row a victim"
             ) from error
+
+
+def targets_of(matcher: Matcher, labels: Tensor, classes: int, loss: Loss) -> Tensor:
+    """Known labels as the loss takes them, where the gradients lie. Raises like `known_labels` and `fitting`."""
+    victims = len(next(iter(matcher.sent.values())))
+    targets = known_labels(labels, (victims, matcher.examples), classes, loss).to(matcher.device)
+    targets = targets.to(matcher.dtype) if targets.is_floating_point() else targets
+    fitting(targets, classes, loss)
+    return targets
 
 
 def as_labels(targets: Tensor, loss: Loss) -> Tensor:

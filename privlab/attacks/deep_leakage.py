@@ -21,9 +21,8 @@ from privlab.attacks._matching import (
     Matcher,
     Reconstruction,
     as_labels,
-    fitting,
-    known_labels,
     number_of_classes,
+    targets_of,
     with_slopes,
 )
 from privlab.attacks._smooth import SPREADS, Coordinates
@@ -155,7 +154,7 @@ class _Problem:
     classes: int
     known: Tensor | None
     smooth: Coordinates | None
-    guess: Callable[[Tensor], Tensor]
+    loss: Loss
 
     def images(self, points: Tensor) -> Tensor:
         flat = points[:, : math.prod(self.batch)].unflatten(1, self.batch)
@@ -164,7 +163,7 @@ class _Problem:
     def targets(self, points: Tensor, victim: Tensor) -> Tensor:
         if self.known is not None:
             return self.known[victim]
-        return self.guess(points[:, math.prod(self.batch) :].unflatten(1, (self.batch[0], self.classes)))
+        return _GUESSES[self.loss](points[:, math.prod(self.batch) :].unflatten(1, (self.batch[0], self.classes)))
 
     def value(self, victims: Tensor, points: Tensor, trial: Tensor) -> tuple[Tensor, Tensor]:
         """The distance and its slope at the points of some trials, `victims` being those of all trials."""
@@ -185,17 +184,11 @@ class _Problem:
 def _problem(
     matcher: Matcher, model: nn.Module, shape: Sequence[int], labels: Tensor | None, prior: str, loss: Loss
 ) -> _Problem:
-    like = torch.empty(0, device=matcher.device, dtype=matcher.dtype)
-    classes = number_of_classes(model, shape, like)
-    known = None
-    if labels is not None:
-        known = known_labels(labels, (len(next(iter(matcher.sent.values()))), matcher.examples), classes, loss)
-        known = known.to(matcher.device)
-        known = known.to(matcher.dtype) if known.is_floating_point() else known
-        fitting(known, classes, loss)
-    elif loss is cross_entropy and classes == 1:
-        raise ValueError("cross_entropy of one logit is always 0; give the client's own: binary_cross_entropy")
-    elif loss not in _GUESSES:
+    classes = number_of_classes(model, shape, matcher.like)
+    known = None if labels is None else targets_of(matcher, labels, classes, loss)
+    if known is None and loss not in _GUESSES:
         raise ValueError("unknown labels can be optimised under cross_entropy and binary_cross_entropy; give labels=")
-    smooth = Coordinates(shape, like) if prior == "smooth" else None
-    return _Problem(matcher, (matcher.examples, *shape), classes, known, smooth, _GUESSES.get(loss, torch.sigmoid))
+    if known is None and loss is cross_entropy and classes == 1:
+        raise ValueError("cross_entropy of one logit is always 0; give the client's own: binary_cross_entropy")
+    smooth = Coordinates(shape, matcher.like) if prior == "smooth" else None
+    return _Problem(matcher, (matcher.examples, *shape), classes, known, smooth, loss)

@@ -17,9 +17,8 @@ from privlab.attacks._matching import (
     Matcher,
     Reconstruction,
     as_labels,
-    fitting,
-    known_labels,
     number_of_classes,
+    targets_of,
 )
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
@@ -102,7 +101,7 @@ def reconstruct(
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     matcher = Matcher(model, gradients, cosine, local, loss)
     victims, size, device, dtype = len(gradients), matcher.examples, matcher.device, matcher.dtype
-    targets = _targets(matcher, model, shape, labels, loss)
+    targets = targets_of(matcher, labels, number_of_classes(model, shape, matcher.like), loss)
     victim = torch.arange(victims, device=device).repeat_interleave(restarts)
     weight = _weights(alpha, victims, device, dtype)[victim]
 
@@ -146,17 +145,6 @@ def _eased(
     values, rough = objective(points)
     descended = values if times == 1 else values + (times - 1) * rough
     return values.detach(), torch.autograd.grad(descended.sum(), points)[0]
-
-
-def _targets(matcher: Matcher, model: nn.Module, shape: Sequence[int], labels: Tensor, loss: Loss) -> Tensor:
-    """What the loss compares with, one row a victim; ValueError for labels that it does not take."""
-    like = torch.empty(0, device=matcher.device, dtype=matcher.dtype)
-    classes = number_of_classes(model, shape, like)
-    victims = len(next(iter(matcher.sent.values())))
-    targets = known_labels(labels, (victims, matcher.examples), classes, loss).to(matcher.device)
-    targets = targets.to(matcher.dtype) if targets.is_floating_point() else targets
-    fitting(targets, classes, loss)
-    return targets
 
 
 def _weights(alpha: float | Tensor, victims: int, device: torch.device, dtype: torch.dtype) -> Tensor:

