@@ -137,15 +137,15 @@ class Matcher:
         together, layers, proof = self._judged(points, ends)
         if not proof.finite and not first:
             return  # a trial that broke down proves nothing
-        if together is None or not proof(
-            together
-        ):  # it fails where a network branches on the image, and then `Layers` may hide it
-            self._together = self._layers = None
         if self._layers is not None and layers is not None:
             if proof(lambda x, y: layers.gradients(self._loss, x, y)):
                 self._each = layers.numbers
             else:
                 self._layers = None
+        if self._layers is not None and not first:
+            return
+        if together is None or not proof(together):  # as of a branch on the image, which `Layers` may hide
+            self._together = self._layers = None
 
     def _judged(self, points: Tensor, labels: Tensor) -> tuple[Together | None, Layers | None, Proof]:
         """The ways that are to be proven, and what the plain one gives for some trials."""
