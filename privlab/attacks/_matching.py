@@ -21,7 +21,7 @@ from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
 __all__ = ["LocalTraining", "Matcher", "Reconstruction"]
 _MOST = 2**22  # numbers that are held at a time: 16 MB; more at once is slower, as every array is fetched anew
-_PROVEN = (1, 10, 100, 1000, 10_000)  # before which of its calls the way taken is held against the plain one
+_PROVEN = (1, 30, 1000)  # before which of its calls the way taken is held against the plain one
 _JITTER = 1e-3  # of the images that are tried: at a tie, as between saturated pixels, the order of adding up decides
 
 
