@@ -16,8 +16,11 @@ from torch import nn
 
 from privlab.sharing import split
 from tests.zoo import ZOO
-from tests.zoo_runs import RUNS, trace
+from tests.zoo_attacks import ATTACKS
+from tests.zoo_runs import RUNS as OTHERS
+from tests.zoo_runs import trace
 
+RUNS = OTHERS | ATTACKS
 ROOMS = ("sharing", "models", "metrics", "defences", "attacks")
 
 
