@@ -304,15 +304,15 @@ def test_a_short_cut_that_is_wrong_in_a_bias_is_noticed_too(factor, monkeypatch)
     assert torch.equal(found, matcher_of(model, sent, way="any network")(images, labels, torch.tensor([0])))
 
 
-def test_the_short_cut_is_proven_once():
+def test_the_short_cut_is_proven_at_the_first_call_and_at_a_later_one(monkeypatch):
     model = NETWORKS["sigmoid"]().double()
     matcher, asked = Matcher(model, [federated.gradient(model, *batch(1, 1))], squared), []
-    proof, single = matcher._prove, matcher._gradient
-    matcher._prove = lambda *given: asked.append("proof") or proof(*given)
-    matcher._gradient = lambda *given: asked.append("alone") or single(*given)
-    for seed in range(3):
+    proof, short = matcher._prove, matcher._layers.parts
+    matcher._prove = lambda *given: asked.append(matcher._calls) or proof(*given)
+    monkeypatch.setattr(matcher._layers, "parts", lambda *given: asked.append("short") or short(*given))
+    for seed in range(31):
         matcher(*trials(2, 1, seed), torch.tensor([0, 0]))
-    assert asked == ["proof", "alone", "alone"]
+    assert asked == [1, *["short"] * 29, 30, "short", "short"]
 
 
 def slow_path(model, images, labels, local):
@@ -457,17 +457,17 @@ def test_labels_become_probabilities_and_others_are_refused():
         _matching.known_labels(torch.tensor([[3, 0]]), (1, 2), 3, cross_entropy)
     with pytest.raises(ValueError, match="negative label -1"):
         _matching.known_labels(torch.tensor([[-1, 0]]), (1, 2), 3, cross_entropy)
-    with pytest.raises(ValueError, match=r"labels are \(1, 2, 4\); expected \(1, 2\).* each a number or 3 of them"):
-        _matching.known_labels(torch.rand(1, 2, 4), (1, 2), 3, cross_entropy)
+    with pytest.raises(ValueError, match=r"labels are \(1, 3, 3\); expected \(1, 2\).* or \(1, 2, 3\)"):
+        _matching.known_labels(torch.rand(1, 3, 3), (1, 2), 3, cross_entropy)
+    with pytest.raises(ValueError, match=r"labels are \(2, 4\), and the model has 3 logits"):
+        _matching.fitting(torch.rand(1, 2, 4), 3, cross_entropy)
     with pytest.raises(TypeError, match="int64"):
         _matching.known_labels(torch.tensor([[2, 0]], dtype=torch.int32), (1, 2), 3, cross_entropy)
 
 
 def test_a_shape_that_the_model_does_not_take_is_refused():
     single = torch.empty(0)
-    with pytest.raises(
-        ValueError, match=r"shape=\(2, 9, 12\) in float32 does not fit the model .* give the shape of one image"
-    ):
+    with pytest.raises(ValueError, match=r"shape=\(2, 9, 12\) does not fit the model in float32 .* give that of one"):
         _matching.number_of_classes(NETWORKS["relu"](), (2, 9, 12), single)
     with pytest.raises(ValueError, match="shape=0 is out of range"):
         _matching.number_of_classes(NETWORKS["relu"](), (2, 0, 8), single)

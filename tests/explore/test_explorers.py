@@ -359,7 +359,7 @@ def test_inverting_shows_what_the_library_measures(monkeypatch):
     model = models.lenet(client.shape, 10, filters=(12, 12), fc=(), pool="stride", seed=0)
     sent = federated.gradient(model, client.images, client.labels)
     found = inverting_gradients.reconstruct(
-        model, sent, client.labels.sort().values[None], shape=client.shape, alpha=0.02, iterations=40
+        model, sent, client.labels.sort().values[None], shape=client.shape, alpha=0.02, iterations=40, ease=False
     )
     inverting._run.cache_clear()
     assert torch.equal(drawn[0]["client"], client.images)

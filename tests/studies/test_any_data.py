@@ -118,7 +118,6 @@ def own(path, count, shape, classes=4, labels=None):
 def quick(monkeypatch):
     """Every study as it is, but for its budget: a step or two of each training and each attack."""
     monkeypatch.setattr(_gradients, "ITERATIONS", dict.fromkeys(_gradients.ITERATIONS, 2))
-    monkeypatch.setattr(_gradients, "MORE", 2)
     monkeypatch.setattr(_decoder, "EPOCHS", 1)
     monkeypatch.setattr(_decoder.decoder, "fit", functools.partial(_decoder.decoder.fit, epochs=1, steps=1))
     monkeypatch.setattr(splitnn, "SIZES", {**splitnn.SIZES, "digits": ((860, 1),)})
@@ -166,7 +165,6 @@ TWO = {"count": 600, "shape": (10, 10), "classes": 2}
         ("curious/figure-10", {**TWO, "count": 150}, "needs a class of 100 images or more; the largest of .* has 75"),
         ("zen/figure-5", TWO, "needs images of 3 classes; .* has 2, of 300, 300 images"),
         ("zen/table-1", {**TWO, "classes": 1}, "needs images of 2 classes; .* has 1, of 600 images"),
-        ("splitnn/table-1", {**TWO, "labels": np.zeros((600, 4))}, "takes images with one label each; .* have 4"),
         ("zen/case-study", {**TWO, "shape": (8, 8)}, "channels, 9 pixels wide or more; those of .* are 1x8x8"),
         ("curious/table-2", {**TWO, "shape": (7, 40)}, "channels, 8 pixels wide or more; those of .* are 1x7x40"),
         ("curious/table-2", {**TWO, "shape": (8, 257)}, "channels, 256 pixels wide or less; those of .* are 1x8x257"),
@@ -186,6 +184,13 @@ def test_copies_do_not_count(tmp_path):
     np.savez(tmp_path / "own.npz", train_images=images, train_labels=np.arange(600) % 3)
     with pytest.raises(ValueError, match=r"needs 100 different images; .* and 60 without"):
         studies.get("curious/table-2").check(str(tmp_path / "own.npz"))
+
+
+def test_several_labels_an_image_are_refused():
+    made = looks_like("digits")
+    several = Dataset(**{**vars(made), "labels": torch.zeros(len(made), 4, dtype=torch.int64)})
+    with pytest.raises(ValueError, match="x/y takes images with one label each; those of 'mine' have 4"):
+        studies.get("splitnn/table-1").takes.check("x/y", "mine", several)
 
 
 def test_labels_beyond_the_classes_are_refused():
