@@ -4,24 +4,51 @@ A part answers three questions, one number a trial each: its inner product with 
 and the squared distance of a multiple of it. What an attack minimises is made of these.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from privlab.attacks._sent import Chosen, Sent
+
+_SMALL = 2**12  # numbers of a weight up to which it is compared with others in one piece, as each call has its price
 
 
 class Part(Protocol):
     """A part of T trials' gradients, beside the same part of what was sent."""
 
+    @property
+    def sent(self) -> Sent: ...
     def product(self) -> Tensor: ...
     def norm(self) -> Tensor: ...
     def distance(self, factor: Tensor | None = None) -> Tensor: ...
-    def sent_norm(self) -> Tensor: ...
 
 
 Objective = Callable[[Sequence[Part]], Tensor]
+
+
+class _SquaredNorm(Function):
+    """The squared norm of each row: like torch's own, with one product for its slope, and no slope of that."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return torch.linalg.vector_norm(rows, dim=1).square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        return (2 * slope)[:, None] * rows
+
+
+def _squared_norm(rows: Tensor) -> Tensor:
+    found: Tensor = _SquaredNorm.apply(rows)
+    return found
 
 
 @dataclass(frozen=True)
@@ -29,20 +56,27 @@ class Flat:
     """Gradients written out: `(T, n)`, and what was sent, `(n,)` or one a trial."""
 
     found: Tensor
-    sent: Tensor
+    sent: Sent
 
     def product(self) -> Tensor:
-        return self.found @ self.sent if self.sent.dim() == 1 else (self.found * self.sent).sum(1)
+        sent = self.sent.value
+        return self.found @ sent if sent.dim() == 1 else (self.found * sent).sum(1)
 
     def norm(self) -> Tensor:
-        return torch.linalg.vector_norm(self.found, dim=1).square()
+        return _squared_norm(self.found)
 
     def distance(self, factor: Tensor | None = None) -> Tensor:
         found = self.found if factor is None else factor[:, None].to(self.found) * self.found
-        return torch.linalg.vector_norm(found - self.sent, dim=1).square()
+        return _squared_norm(found - self.sent.value)
 
-    def sent_norm(self) -> Tensor:
-        return self.sent.square().sum(-1)
+
+def flats(found: Mapping[str, Tensor], sent: Chosen) -> list[Part]:
+    """Gradients of weights `(T, *weight)` by name, beside what was sent: small ones in one piece, others alone."""
+    small = [name for name, value in found.items() if value[0].numel() <= _SMALL]
+    parts: list[Part] = [Flat(found[name].flatten(1), sent.flat([name])) for name in found if name not in small]
+    if small:
+        parts.append(Flat(torch.cat([found[name].flatten(1) for name in small], 1), sent.flat(small)))
+    return parts
 
 
 @dataclass(frozen=True)
@@ -55,10 +89,10 @@ class Outer:
 
     delta: Tensor
     inputs: Tensor
-    sent: Tensor
+    sent: Sent
 
     def product(self) -> Tensor:
-        return (self.delta * (self.inputs @ self.sent.mT)).sum((1, 2))
+        return (self.delta * (self.inputs @ self.sent.value.mT)).sum((1, 2))
 
     def norm(self) -> Tensor:
         if self.delta.shape[1] == 1:
@@ -67,12 +101,9 @@ class Outer:
 
     def distance(self, factor: Tensor | None = None) -> Tensor:
         """In double precision, as the three terms of a small distance nearly cancel."""
-        exact = Outer(self.delta.double(), self.inputs.double(), self.sent.double())
+        exact = Outer(self.delta.double(), self.inputs.double(), self.sent.double)
         factor = exact.delta.new_ones(()) if factor is None else factor.double()
-        return exact.norm() * factor.square() - 2 * exact.product() * factor + exact.sent_norm()
-
-    def sent_norm(self) -> Tensor:
-        return self.sent.square().sum((-2, -1))
+        return exact.norm() * factor.square() - 2 * exact.product() * factor + exact.sent.norm
 
 
 def _total(values: Sequence[Tensor]) -> Tensor:
@@ -88,7 +119,7 @@ def squared(parts: Sequence[Part], factor: Tensor | None = None) -> Tensor:
     Scaling changes no minimum. It makes L-BFGS, whose first steps are in the units of its objective, see the same
     problem whether the gradient is large or small.
     """
-    return _total([part.distance(factor) for part in parts]) / _total([part.sent_norm() for part in parts])
+    return _total([part.distance(factor) for part in parts]) / _total([part.sent.norm for part in parts])
 
 
 def clipped(bound: float) -> Objective:
@@ -106,7 +137,5 @@ def cosine(parts: Sequence[Part]) -> Tensor:
     """One less the cosine between two gradients. Source: Geiping et al. 2020, eq. 4; the talk's equation."""
     product = _total([part.product() for part in parts])
     tiny = torch.finfo(product.dtype).tiny
-    norms = [
-        _total(each).clamp_min(tiny).sqrt() for each in ([p.norm() for p in parts], [p.sent_norm() for p in parts])
-    ]
+    norms = [_total(each).clamp_min(tiny).sqrt() for each in ([p.norm() for p in parts], [p.sent.norm for p in parts])]
     return 1 - product / (norms[0] * norms[1])

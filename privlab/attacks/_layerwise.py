@@ -9,7 +9,8 @@ and only where trials get from it what they get one by one (`_trials.Proof`).
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
@@ -21,11 +22,13 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from privlab import networks
-from privlab.attacks._distances import Flat, Outer, Part
+from privlab.attacks import _convolutions
+from privlab.attacks._distances import Outer, Part, flats
+from privlab.attacks._sent import Chosen
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_FEW = 30_000  # up to so many numbers, unfolding one trial's maps costs less than torch's own kernel
+_FEW = 16  # up to so many places, unfolding the maps of several trials costs less than torch's own kernel
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -62,11 +65,24 @@ def _affine(layer: _NormBase, trials: Callable[[], int], inputs: Tensor) -> Tens
     return torch.addcmul(_beside(layer.bias, inputs), outputs, _beside(layer.weight, inputs))
 
 
-def _at_rest(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """The mean, and one over the deviation, of a layer of normalisation that uses its running averages; else None."""
+@dataclass(frozen=True)
+class _Rest:
+    """What a layer of normalisation that uses its running averages subtracts and divides by, and so what it is."""
+
+    mean: Tensor
+    per_deviation: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+def _at_rest(layer: nn.Module) -> _Rest | None:
+    """How a layer of normalisation uses its running averages; None for one that does not."""
     if not isinstance(layer, _NormBase) or layer.training or layer.running_mean is None or layer.running_var is None:
         return None
-    return layer.running_mean, (layer.running_var + layer.eps).rsqrt()
+    mean, per_deviation = layer.running_mean, (layer.running_var + layer.eps).rsqrt()
+    scale = per_deviation if layer.weight is None else layer.weight.detach() * per_deviation
+    shift = -mean * scale if layer.bias is None else layer.bias.detach() - mean * scale
+    return _Rest(mean, per_deviation, scale, shift)
 
 
 def _beside(channels: Tensor, images: Tensor) -> Tensor:
@@ -87,14 +103,21 @@ def normalised(layer: _NormBase | nn.GroupNorm, inputs: Tensor, trials: int) -> 
 
 def _known(layer: nn.Module) -> bool:
     """Whether the weights of this layer get a product that we can form."""
-    if type(layer) is nn.Conv2d:
-        return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return type(layer) is nn.Linear or type(layer) in NORMS
+    return type(layer) is nn.Linear or type(layer) in NORMS or _convolutions.known(layer)
 
 
 def _at_work(model: nn.Module) -> nn.Module:
     """A copy of the network with the very same numbers, none of which is trained."""
     return networks.duplicate(model, {id(each): nn.Parameter(each.detach(), False) for each in model.parameters()})
+
+
+@dataclass(frozen=True)
+class Use:
+    """What went into a layer, the slope at what came out, and at its weight where that is known already."""
+
+    inputs: Tensor
+    slope: Tensor
+    weight: Tensor | None = None
 
 
 class Layers:
@@ -106,7 +129,6 @@ class Layers:
 
     def __init__(self, model: nn.Module, wanted: Mapping[str, Tensor]) -> None:
         self.model, self.wanted = _at_work(model), set(wanted)
-        self.axes = {name: value.dim() - 1 for name, value in wanted.items()}
         self.layers: dict[str, nn.Module] = {}
         for name, layer in self.model.named_modules():
             mine = [f"{name}.{key}" for key, _ in layer.named_parameters(recurse=False)]
@@ -118,8 +140,9 @@ class Layers:
         self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self.versions: dict[str, tuple[int, int]] = {}
         self.trials = 1
-        self.numbers = 0  # that one trial holds, as last seen
+        self.numbers = 0  # that one trial holds in the average array, as last seen
         plain_norms(self.model, lambda: self.trials)
+        self.rest = {name: rest for name, layer in self.layers.items() if (rest := _at_rest(layer)) is not None}
         for name, layer in self.layers.items():
             layer.forward = partial(self._note, name, layer, layer.forward)
 
@@ -146,72 +169,89 @@ class Layers:
         if isinstance(layer, _NormBase | nn.GroupNorm):
             weight: Tensor = layer.weight
             bias: Tensor = layer.bias
-            if (rest := _at_rest(layer)) is not None:  # then it scales and shifts
-                mean, per_deviation = rest
-                weight = weight * per_deviation
-                bias = bias - weight * mean
+            if (rest := self.rest.get(name)) is not None:  # then it scales and shifts
+                weight, bias = rest.scale, rest.shift
             else:
                 inputs = normalised(layer, inputs, self.trials)
             outputs = torch.addcmul(_beside(bias, inputs), inputs, _beside(weight, inputs))
+        elif isinstance(layer, nn.Conv2d) and self.trials > 1:
+            layer.weight.requires_grad_(False)
+            outputs = _convolutions.convolve(layer, inputs)
         else:
+            if isinstance(layer, nn.Conv2d):  # of one trial torch gives what the weight gets in the same call
+                layer.weight.requires_grad_(True)
             outputs = forward(inputs)
         self.seen.setdefault(name, []).append((inputs, outputs))
         self.versions[name] = inputs._version, outputs._version
         return outputs
 
-    def run(self, loss: Loss, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Each layer's inputs and the slopes at its outputs; ValueError where one was not used just once."""
+    def run(self, loss: Loss, images: Tensor, labels: Tensor) -> dict[str, Use]:
+        """How each layer was used; ValueError where one was not used just once."""
         self.seen, self.trials = {}, len(images)
+        alone = len(images) == 1
         with torch.enable_grad():
             if not images.requires_grad:
                 images = images.detach().requires_grad_()
             outputs = self.model(images.flatten(0, 1).clone()).unflatten(0, images.shape[:2])
-            alone = len(images) == 1
             total = loss(outputs[0], labels[0]) if alone else torch.vmap(loss)(outputs, labels).sum()
             seen, self.seen = self.seen, {}
             if set(seen) != set(self.layers) or any(len(uses) > 1 for uses in seen.values()):
                 raise ValueError("a layer was not used once")
             if any((use[0]._version, use[1]._version) != self.versions[name] for name, (use,) in seen.items()):
                 raise ValueError("what goes into a layer, or comes out, is written over")
-            slopes = torch.autograd.grad(total, [seen[name][0][1] for name in self.layers], create_graph=True)
-        return {name: (seen[name][0][0], slope) for name, slope in zip(self.layers, slopes, strict=True)}
+            convolutions = {n: layer.weight for n, layer in self.layers.items() if alone and type(layer) is nn.Conv2d}
+            wanted = [*(seen[name][0][1] for name in self.layers), *convolutions.values()]
+            slopes = torch.autograd.grad(total, wanted, create_graph=True)
+        weights = dict(zip(convolutions, slopes[len(self.layers) :], strict=True))
+        return {
+            name: Use(seen[name][0][0], slope, weights.get(name))
+            for name, slope in zip(self.layers, slopes, strict=False)
+        }
 
     def gradients(self, loss: Loss, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """What each trial would send, `(T, *weight)`."""
-        trials, held = len(images), 0
-        found: dict[str, Tensor] = {}
-        for name, (inputs, slope) in self.run(loss, images, labels).items():
-            layer = self.layers[name]
-            held += inputs.numel() + slope.numel()
-            each = {
-                "weight": _weight_gradient(layer, inputs, slope, trials),
-                "bias": _bias_gradient(layer, slope, trials),
-            }
-            for key, weight in layer.named_parameters():
-                if f"{name}.{key}" in self.wanted:
-                    found[f"{name}.{key}"] = each[key].reshape(trials, *weight.shape)
-        self.numbers = held // trials
-        return found
+        uses = self.run(loss, images, labels)
+        held = sum(use.inputs.numel() + use.slope.numel() for use in uses.values())
+        self.numbers = math.ceil(held / (2 * len(images) * len(uses)))
+        return self._written(uses, len(images), set())
 
-    def parts(self, loss: Loss, images: Tensor, labels: Tensor, sent: Mapping[str, Tensor]) -> list[Part]:
-        """The gradients of each trial beside what was sent: tensors of a weight's shape, or one a trial."""
-        trials, found, theirs = len(images), [], []
+    def parts(self, loss: Loss, images: Tensor, labels: Tensor, sent: Chosen) -> list[Part]:
+        """The gradients of each trial beside what was sent."""
+        trials, uses = len(images), self.run(loss, images, labels)
+        outer = {name for name, use in uses.items() if _outer_is_less(self.layers[name], use.slope, trials)}
         parts: list[Part] = []
-        for name, (inputs, slope) in self.run(loss, images, labels).items():
+        for name in outer:
+            if f"{name}.weight" in self.wanted:
+                delta, rows = (part.unflatten(0, (trials, -1)) for part in (uses[name].slope, uses[name].inputs))
+                parts.append(Outer(delta, rows, sent.weight(f"{name}.weight")))
+        return parts + flats(self._written(uses, trials, outer), sent)
+
+    def _written(self, uses: Mapping[str, Use], trials: int, outer: Collection[str]) -> dict[str, Tensor]:
+        """Each wanted weight's gradient, `(T, *weight)`, but for the weights of the layers in `outer`."""
+        found, scaled = {}, {}
+        for name, use in uses.items():
             layer = self.layers[name]
-            weight, bias = f"{name}.weight", f"{name}.bias"
-            if weight in sent and _outer_is_less(layer, slope, trials):
-                delta, rows = (part.unflatten(0, (trials, -1)) for part in (slope, inputs))
-                parts.append(Outer(delta, rows, sent[weight]))
-            elif weight in sent:
-                found.append(_weight_gradient(layer, inputs, slope, trials).flatten(1))
-                theirs.append(sent[weight].flatten(-self.axes[weight]))
-            if bias in sent:
-                found.append(_bias_gradient(layer, slope, trials))
-                theirs.append(sent[bias])
-        if found:
-            parts.append(Flat(torch.cat(found, 1), torch.cat(theirs, -1)))
-        return parts
+            if f"{name}.bias" in self.wanted:
+                found[f"{name}.bias"] = _bias_gradient(layer, use.slope, trials)
+            if f"{name}.weight" not in self.wanted or name in outer:
+                continue
+            if name in self.rest:
+                bias = found.get(f"{name}.bias")
+                bias = _bias_gradient(layer, use.slope, trials) if bias is None else bias
+                scaled[f"{name}.weight"] = _bias_gradient(layer, use.inputs * use.slope, trials), bias
+            else:
+                found[f"{name}.weight"] = _weight_gradient(layer, use, trials)
+        return found | self._rested(scaled)
+
+    def _rested(self, scaled: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """What the weights get of norms that use running averages, all at once: so many small steps have a price."""
+        if not scaled:
+            return {}
+        along, bias = (torch.cat(each, 1) for each in zip(*scaled.values(), strict=True))
+        rest = [self.rest[name.rpartition(".")[0]] for name in scaled]
+        mean, per_deviation = torch.cat([each.mean for each in rest]), torch.cat([each.per_deviation for each in rest])
+        each = ((along - mean * bias) * per_deviation).split([len(each.mean) for each in rest], 1)
+        return dict(zip(scaled, each, strict=True))
 
 
 def _outer_is_less(layer: nn.Module, slope: Tensor, trials: int) -> bool:
@@ -230,31 +270,22 @@ def _bias_gradient(layer: nn.Module, slope: Tensor, trials: int) -> Tensor:
     return each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)
 
 
-def _weight_gradient(layer: nn.Module, inputs: Tensor, slope: Tensor, trials: int) -> Tensor:
+def _weight_gradient(layer: nn.Module, use: Use, trials: int) -> Tensor:
     """What the layer's weight gets in each trial, `(T, *weight)`."""
+    inputs, slope = use.inputs, use.slope
+    if use.weight is not None:
+        return use.weight[None]
     if isinstance(layer, NORMS):
-        along, rest = _bias_gradient(layer, inputs * slope, trials), _at_rest(layer)
-        return along if rest is None else (along - rest[0] * _bias_gradient(layer, slope, trials)) * rest[1]
+        return _bias_gradient(layer, inputs * slope, trials)
     if isinstance(layer, nn.Linear):
         rows = [part.reshape(trials, -1, part.shape[-1]) for part in (slope, inputs)]
         return rows[0].mT @ rows[1]
     assert isinstance(layer, nn.Conv2d)
     assert not isinstance(layer.padding, str)
     places, reach = slope[0, 0].numel(), math.prod(layer.kernel_size)
-    few = places <= 16 or (trials == 1 and places * reach * layer.in_channels < _FEW)
-    if not few and reach > 1:
-        return _grouped(layer, inputs, slope, trials)
+    if places > _FEW and reach > 1:
+        return _convolutions.weight_gradient(layer, inputs, slope, trials)
     columns = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
     each = slope.flatten(2) @ columns.mT
     each = each if len(each) == trials else each.unflatten(0, (trials, -1)).sum(1)
     return each.view(trials, *layer.weight.shape)
-
-
-def _grouped(layer: nn.Conv2d, inputs: Tensor, slope: Tensor, trials: int) -> Tensor:
-    """The same by torch's own kernel: trials are groups of channels, and the images of a trial the batch."""
-    weight = layer.weight
-    if trials > 1:
-        weight = weight.new_empty(trials * len(weight), *weight.shape[1:])  # of which the shape alone is read
-        slope, inputs = (part.unflatten(0, (trials, -1)).transpose(0, 1).flatten(1, 2) for part in (slope, inputs))
-    how = layer.stride, layer.padding, layer.dilation, False, [0, 0], trials, [False, True, False]
-    return torch.ops.aten.convolution_backward(slope, inputs, weight, None, *how)[1].unflatten(0, (trials, -1))

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from privlab import checks, networks
 from privlab.attacks import _steady
-from privlab.attacks._distances import Flat, Objective, Part
+from privlab.attacks._distances import Objective, Part, flats
 from privlab.attacks._layerwise import Layers
+from privlab.attacks._sent import Victims
 from privlab.attacks._trials import LocalTraining, Plain, Proof, Together
 from privlab.sharing import losses
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
 __all__ = ["LocalTraining", "Matcher", "Reconstruction"]
-_MOST = 2**22  # numbers that are held at a time: 16 MB; more at once is slower, as every array is fetched anew
+_MOST = 2**22  # numbers that are held at a time by `vmap`: 16 MB
+_ARRAY = 2**17  # and layer by layer in the average array on a CPU; more at once is slower, as all is fetched anew
 _PROVEN = (1, 30, 1000)  # before which of its calls the way taken is held against the plain one
 _JITTER = 1e-3  # of the images that are tried: at a tie, as between saturated pixels, the order of adding up decides
 
@@ -79,7 +81,7 @@ class Matcher:
         _check_fit(model, gradients)
         _steady.check_layers(model)
         self.sent = {name: torch.stack([g[name].detach() for g in gradients]) for name in gradients[0]}
-        self._model = networks.duplicate(model)
+        self._victims, self._model = Victims(self.sent), networks.duplicate(model)
         self._local, self._loss, self._compare = local, loss, objective
         self._plain = Plain(self._model, self.sent, loss, local)
         self._together: Together | None = Together(self._model, self.sent, loss, local)
@@ -104,22 +106,25 @@ class Matcher:
         return torch.empty(0, device=self.device, dtype=self.dtype)
 
     def _parts(self, images: Tensor, labels: Tensor, victim: Tensor) -> list[Part]:
-        of = victim[0] if bool((victim == victim[0]).all()) else victim
-        sent = {name: value[of] for name, value in self.sent.items()}
+        sent = self._victims.of(victim)
         if self._layers is not None:
             return self._layers.parts(self._loss, images, labels, sent)
-        found = (self._together or self._plain)(images, labels)
-        theirs = [value.flatten(value.dim() - found[name].dim() + 1) for name, value in sent.items()]
-        return [Flat(torch.cat([value.flatten(1) for value in found.values()], 1), torch.cat(theirs, -1))]
+        return flats((self._together or self._plain)(images, labels), sent)
 
     def __call__(self, images: Tensor, labels: Tensor, victim: Tensor) -> Tensor:
         """The objective of each trial, `(T,)`: images `(T, B, ...)`, labels `(T, B, ...)`, victim `(T,)`."""
         self._calls += 1
         if self._calls in _PROVEN:
             self._prove(images.detach(), labels.detach())
-        size = max(1, _MOST // self._each)
+        size = self._at_once()
         parts = zip(*(part.split(size) for part in (images, labels, victim)), strict=True)
         return torch.cat([self._compare(self._parts(*each)).to(images.dtype) for each in parts])
+
+    def _at_once(self) -> int:
+        """How many trials."""
+        if self._layers is None:
+            return max(1, _MOST // self._each)
+        return max(1, (_ARRAY if self.device.type == "cpu" else _MOST) // self._each)
 
     def _prove(self, images: Tensor, labels: Tensor) -> None:
         """Keep to the way that is taken if, of two trials, it gives what each alone gives by the plain way."""

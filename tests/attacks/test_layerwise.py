@@ -1,6 +1,7 @@
 """Gradients layer by layer: each trial's own, for every kind of layer, and no short-cut where it would be wrong."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from privlab.attacks import _layerwise
+from privlab.attacks import _convolutions, _layerwise
 from privlab.attacks._distances import Flat, Outer, squared
-from privlab.attacks._layerwise import Layers
+from privlab.attacks._layerwise import Layers, Use
 from privlab.attacks._matching import Matcher
+from privlab.attacks._sent import Victims
 from privlab.sharing import federated
 
 CLASSES = 3
@@ -40,6 +42,7 @@ LAYERS = {
     "convolution, no bias": (nn.Conv2d(4, 5, 3, bias=False), MAPS),
     "convolution of single pixels": (nn.Conv2d(4, 5, 1), MAPS),
     "convolution of single pixels and strides": (nn.Conv2d(4, 5, 1, stride=2), MAPS),
+    "convolution of wide margins": (nn.Conv2d(4, 5, 2, padding=2), MAPS),  # from which nothing flows back
     "convolution to one place": (nn.Conv2d(4, 5, (9, 7)), MAPS),
     "dense": (nn.Linear(8, 5), FLAT),
     "dense, no bias": (nn.Linear(8, 5, bias=False), FLAT),
@@ -89,6 +92,11 @@ def wanted(model):
     return {name: value.detach()[None] for name, value in model.named_parameters()}
 
 
+def chosen(sent, number):
+    """What one victim sent, for so many trials."""
+    return Victims(sent).of(torch.zeros(number, dtype=torch.int64))
+
+
 def bent(gradients):
     """A number that depends on every entry of every trial's gradient, each in its own way."""
     return sum(
@@ -102,7 +110,7 @@ def assert_equal(found, exact):
         torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-12 * value.abs().max().item())
 
 
-@pytest.mark.parametrize("few", [0, 30_000])
+@pytest.mark.parametrize("few", [0, 1000])
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("kind", LAYERS)
@@ -120,25 +128,42 @@ def test_what_a_layer_gets_is_what_it_gets_in_each_trial_by_itself(kind, number,
     assert slopes[1].abs().max() > 0
 
 
-@pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
-def test_a_convolution_unfolded_and_in_groups_gives_the_same(kind, number, monkeypatch):
-    """Either way is really taken: unfolded where there are few places or numbers, and in groups elsewhere."""
-    taken, grouped = [], _layerwise._grouped
-    monkeypatch.setattr(_layerwise, "_grouped", lambda *given: taken.append(1) or grouped(*given))
+def test_a_convolution_unfolded_and_in_groups_gives_the_same(kind, monkeypatch):
+    """Either way is really taken: unfolded where there are few places, and in groups elsewhere."""
+    taken, grouped = [], _convolutions.weight_gradient
+    monkeypatch.setattr(_convolutions, "weight_gradient", lambda *given: taken.append(1) or grouped(*given))
     layer, shape = drawn(copy.deepcopy(LAYERS[kind][0])), LAYERS[kind][1]
     random = torch.Generator().manual_seed(3)
-    inputs = torch.randn(2 * number, *shape, generator=random, dtype=torch.float64)
+    inputs = torch.randn(6, *shape, generator=random, dtype=torch.float64)
     slope = torch.randn(layer(inputs).shape, generator=random, dtype=torch.float64)
-    other = grouped(layer, inputs, slope, number)
-    for few in (0, 30_000):
+    other = grouped(layer, inputs, slope, 3)
+    for few in (0, 1000):
         taken.clear()
         monkeypatch.setattr(_layerwise, "_FEW", few)
-        found = _layerwise._weight_gradient(layer, inputs, slope, number)
-        assert found.shape == (number, *layer.weight.shape)
+        found = _layerwise._weight_gradient(layer, Use(inputs, slope), 3)
+        assert found.shape == (3, *layer.weight.shape)
         torch.testing.assert_close(found, other, rtol=1e-9, atol=1e-12)
-        unfolded = slope[0, 0].numel() <= 16 or layer.kernel_size == (1, 1) or (number == 1 and few > 0)
-        assert bool(taken) != unfolded
+        assert bool(taken) == (few == 0 and layer.kernel_size != (1, 1))
+
+
+@pytest.mark.parametrize("narrow", [0, 16])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_a_convolution_taken_apart_has_torchs_slopes_and_theirs(kind, narrow, monkeypatch):
+    """Of the images, twice, as a convolution of the flipped weight and by torch's kernel; of the weight in a trial."""
+    monkeypatch.setattr(_convolutions, "_NARROW", narrow)
+    layer, shape = drawn(copy.deepcopy(LAYERS[kind][0])), LAYERS[kind][1]
+    random = torch.Generator().manual_seed(4)
+    images = torch.randn(2, *shape, generator=random, dtype=torch.float64, requires_grad=True)
+
+    def bent_twice(outputs):
+        (first,) = torch.autograd.grad(outputs.square().sum(), images, create_graph=True)
+        return outputs.detach(), first.detach(), torch.autograd.grad(first.sin().sum(), images)[0]
+
+    for found, exact in zip(bent_twice(_convolutions.convolve(layer, images)), bent_twice(layer(images)), strict=True):
+        torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-12)
+    slope = torch.randn(layer(images).shape, generator=random, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, y: _convolutions.weight_gradient(layer, x, y, 2), (images, slope))
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -147,9 +172,9 @@ def test_a_dense_layer_of_many_weights_is_not_written_out(number, size):
     model = drawn(nn.Sequential(nn.Flatten(), nn.Linear(40, 5), nn.Tanh(), nn.Linear(5, CLASSES)))
     images, labels = trials(number, size, (40,))
     exact = slow(model, images, labels)
-    sent = {name: value.detach()[0] for name, value in slow(model, *trials(1, size, (40,), 5)).items()}
+    sent = {name: value.detach() for name, value in slow(model, *trials(1, size, (40,), 5)).items()}
     layers = Layers.of(model, wanted(model))
-    parts = layers.parts(F.cross_entropy, images, labels, sent)
+    parts = layers.parts(F.cross_entropy, images, labels, chosen(sent, number))
     assert [type(part) for part in parts] == [Outer, Flat]
     assert parts[1].found.shape == (number, 5 + (5 + 1) * CLASSES)
     for trial in range(number):
@@ -161,7 +186,7 @@ def test_a_dense_layer_of_many_weights_is_not_written_out(number, size):
 def test_a_dense_layer_is_written_out_where_that_is_less():
     """Its weights are 40 x 30; half as many numbers go in and come out for eight images."""
     model = drawn(nn.Sequential(nn.Flatten(), nn.Linear(40, 30), nn.Tanh(), nn.Linear(30, CLASSES)))
-    layers, sent = Layers.of(model, wanted(model)), {name: value[0] for name, value in wanted(model).items()}
+    layers, sent = Layers.of(model, wanted(model)), chosen(wanted(model), 2)
     for size, kinds in ((8, [Outer, Flat]), (9, [Flat])):
         parts = layers.parts(F.cross_entropy, *trials(2, size, (40,)), sent)
         assert [type(part) for part in parts] == kinds
@@ -185,12 +210,12 @@ def test_a_layer_of_another_make_does_not_matter_where_its_weights_were_not_sent
     assert_equal(layers.gradients(F.cross_entropy, images, labels), {name: exact[name] for name in last})
 
 
-def test_the_numbers_that_one_trial_holds_are_counted():
+def test_the_numbers_that_one_trial_holds_in_an_average_array_are_counted():
     model = drawn(nn.Sequential(nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, CLASSES)))
     layers = Layers.of(model, wanted(model))
     for number in (1, 4):
         layers.gradients(F.cross_entropy, *trials(number, 3, FLAT))
-        assert layers.numbers == 3 * (8 + 5 + 5 + CLASSES)
+        assert layers.numbers == math.ceil(3 * (8 + 5 + 5 + CLASSES) / 4)
 
 
 def test_the_network_itself_is_left_as_it_was():
