@@ -374,6 +374,23 @@ def test_unknown_labels_under_a_loss_of_ones_own_are_refused(digits):
         deep_leakage.reconstruct(model, sent, shape=digits.shape, loss=loss)
 
 
+def test_the_class_of_one_logit_cannot_be_optimised_under_cross_entropy():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 1))
+    sent = federated.gradient(model, torch.rand(1, 1, 2, 2), torch.tensor([1]), loss=federated.binary_cross_entropy)
+    with pytest.raises(ValueError, match="cross_entropy of one logit is always 0; give the client's own"):
+        deep_leakage.reconstruct(model, sent, shape=(1, 2, 2))
+
+
+def test_labels_that_a_loss_of_ones_own_does_not_take_are_refused(digits):
+    def loss(logits, labels):
+        return (logits - labels).square().mean()
+
+    model = small(digits)
+    sent = federated.gradient(model, digits[:1].images, torch.zeros(1, 10), loss=loss)
+    with pytest.raises(ValueError, match=r"the loss takes no labels \(1, 3\) in torch.float32 for logits \(1, 10\)"):
+        deep_leakage.reconstruct(model, sent, labels=torch.zeros(1, 1, 3), shape=digits.shape, loss=loss)
+
+
 def smoothed(labels):
     return 0.7 * torch.nn.functional.one_hot(labels, 10) + 0.03
 

@@ -368,6 +368,18 @@ def test_the_first_restart_of_every_victim_begins_at_the_prior(small, digits):
         assert not torch.equal(seen[0][victim, 1, 0], prior)
 
 
+def test_in_double_precision_the_prior_and_the_weights_of_the_variation_may_be_single(digits):
+    from privlab import models
+
+    model = models.lenet(digits.shape, 10, filters=(2, 2), fc=(), pool="stride", seed=0).double()
+    sent = [federated.gradient(model, digits[:1].images.double(), digits.labels[:1])]
+    how = {"shape": digits.shape, "restarts": 2, "iterations": 2, "start": digits[1:2].images[0]}
+    found = run(model, sent, digits.labels[:1, None], alpha=torch.tensor([0.1]), **how)
+    assert found.images.dtype == found.loss.dtype == torch.float64
+    exact = run(model, sent, digits.labels[:1, None], alpha=torch.tensor([0.1]).double(), **how)
+    assert torch.equal(found.images, exact.images)
+
+
 def test_a_decoder_is_looked_through_and_its_codes_have_no_box(small, digits):
     """Codes of a linear map: the images lie in its span, and the codes go where they like."""
     everything = data.load("digits")

@@ -145,6 +145,37 @@ def test_a_network_that_fools_a_short_cut_is_taken_the_plain_way(kind, dtype):
     assert (matcher._together is not None) == (kind not in (ScaledSlope, Branching, WrittenBuffer))
 
 
+class LayerNormed(Dense):
+    def between(self, values, images):
+        return F.layer_norm(values, (8,))
+
+
+class BatchNormed(Dense):
+    def between(self, values, images):
+        return F.batch_norm(values, None, None, training=True)
+
+
+class GroupNormed(Dense):
+    def between(self, values, images):
+        return F.group_norm(values[:, :, None], 2)[:, :, 0]
+
+
+@pytest.mark.parametrize("kind", [LayerNormed, BatchNormed, GroupNormed])
+def test_a_norm_that_is_called_as_a_function_has_the_slope_of_the_plain_way(kind):
+    """Which torch's own batch_norm and layer_norm have not under vmap."""
+    model, matcher, images, labels = trials(kind)
+    images.requires_grad_()
+    found = matcher(images, labels, torch.zeros(len(images), dtype=torch.long)).sum()
+    sent, total = list(matcher.sent.values()), 0
+    for x, y in zip(images, labels, strict=True):
+        mine = torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()), create_graph=True)
+        away = sum((a - b[0]).square().sum() for a, b in zip(mine, sent, strict=True))
+        total = total + away / sum(b.square().sum() for b in sent)
+    torch.testing.assert_close(found, total, rtol=1e-9, atol=0)
+    slopes = [torch.autograd.grad(value, images)[0] for value in (found, total)]
+    torch.testing.assert_close(*slopes, rtol=1e-6, atol=1e-9 * slopes[1].abs().max().item())
+
+
 def test_what_random_images_hide_is_found_at_the_images_of_the_attack():
     model, matcher, images, labels = trials(BrightTogether)
     for _ in range(_PROVEN[1] - 1):
