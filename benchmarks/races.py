@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 import json
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -78,11 +80,25 @@ def main(description: str, *scripts: Callable[[bool], Iterable[Row]]) -> None:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny settings, to see that all of it works")
     parser.add_argument("--json", action="store_true", help="a JSON line a race in place of the table")
+    parser.add_argument("--keep", metavar="FILE", type=Path, help="also write such lines, and where and when, to FILE")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if not arguments.json:
         print(line(*HEAD), "-" * (sum(WIDTHS) + 3 * len(WIDTHS)), sep="\n", flush=True)
+    kept = []
     for script in scripts:
         for row in script(arguments.quick):
             row = dataclasses.replace(row, goal="", met=None) if arguments.quick else row
+            kept.append(json.dumps(dataclasses.asdict(row) | origin()))
             print(json.dumps(dataclasses.asdict(row)) if arguments.json else row.line(), flush=True)
+    if arguments.keep:
+        arguments.keep.write_text("".join(f"{each}\n" for each in kept))
+
+
+def origin() -> dict[str, str]:
+    """Where and when a race was run."""
+    processor = platform.processor() or platform.machine()
+    if (known := Path("/proc/cpuinfo")).exists():
+        names = [each.partition(":")[2].strip() for each in known.read_text().splitlines() if "model name" in each]
+        processor = names[0] if names else processor
+    return {"processor": processor, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}

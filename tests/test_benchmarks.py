@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,24 @@ def test_a_script_prints_a_row_a_race(script, count):
     assert head.startswith("race")
     assert len(rows) == count
     assert all(row.count(" | ") >= 2 for row in rows)
+
+
+def test_the_races_that_the_pages_show_are_those_that_are_run():
+    kept = [json.loads(line) for line in (FOLDER.parent / "results" / "races.jsonl").read_text().splitlines()]
+    listed = _run("benchmarks/hot_spots.py", "--help")
+    known = set(re.search(r"\{(.+?)\}", "".join(line.strip() for line in listed))[1].split(","))
+    assert known <= {row["race"] for row in kept}
+    for row in kept:
+        assert (row["ratio"] is None) != (row["why"] == "–") or row["met"] is not None
+        assert row["processor"]
+        assert row["torch"]
+
+
+def test_races_are_kept_with_where_and_when(tmp_path):
+    _run("benchmarks/extraction.py", "--quick", "--keep", str(tmp_path / "races.jsonl"))
+    rows = [json.loads(line) for line in (tmp_path / "races.jsonl").read_text().splitlines()]
+    assert [row["race"] for row in rows] == ["extraction-200x3072"] * 2 + ["table-5-digits"]
+    assert all(row["torch"] == torch.__version__ and row["processor"] for row in rows)
 
 
 def test_a_json_line_a_race():
