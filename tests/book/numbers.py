@@ -124,7 +124,7 @@ def short(lines: list[Any]) -> list[float]:
     return [line.item.value - statistics.fmean(line.values) for line in lines]
 
 
-WIRE = "attacks/what-crosses-the-wire.md"
+WIRE = "split-learning/what-crosses-the-wire.md"
 SPLIT = {"prior": "same", "cut": "pool2", "conv": 6, "fc": 120, "depth": 2, "pool": "max", "activation": "relu"}
 SPLIT |= {"distribution": "iid", "clients": 3, "batch": 32, "rounds": 3, "protection": "none", "recorded": "final"}
 SIZE = {"mnist": {"size": 28}, "pneumoniamnist": {"size": 28}, "cifar10": {"size": 32}}
@@ -380,7 +380,7 @@ ROWS = [
     ),
 ]
 
-HIDE = "defences/noise-and-nopeek.md"
+HIDE = "split-learning/noise-and-nopeek.md"
 SPLITNN = functools.partial(printed, "splitnn", "1")
 TABLE = {"images": 40_000, "epochs": 10, "loss": "squared", "noise_in": "training"}
 SMALL = TABLE | {"images": 10_000, "epochs": 4}
@@ -567,7 +567,7 @@ ROWS += [
     ),
 ]
 
-NOISE = "defences/noise-and-detection.md"
+NOISE = "reading-a-gradient/noise-and-detection.md"
 COMBINED = {"adversary": "combined", "clip": 1.0}
 LARGE, LITTLE = {"sigma": 0.5}, {"sigma": 0.005}
 
@@ -714,7 +714,7 @@ ROWS += [
     ),
 ]
 
-PHOTOGRAPH = "attacks/a-gradient-is-a-photograph.md"
+PHOTOGRAPH = "reading-a-gradient/a-gradient-is-a-photograph.md"
 curious = functools.partial(printed, "curious")
 
 ROWS += [
@@ -751,7 +751,7 @@ ROWS += [
     ),
 ]
 
-WORDS = "attacks/through-convolutions-and-words.md"
+WORDS = "reading-a-gradient/through-convolutions-and-words.md"
 ADAM, SGD = ({"optimiser": way, "examples": 5000, "batch": 100, "neurons": 1000} for way in ("adam", "sgd"))
 TRAPS, PASSIVE = {"s": 0.99}, {"embedding": "0 to 1"}
 
@@ -860,7 +860,7 @@ ROWS += [
     ),
 ]
 
-LEAK = "attacks/deep-leakage.md"
+LEAK = "guessing-from-a-gradient/deep-leakage.md"
 LENET = {"model": "lenet", "batch": 1, "fc": 0, "init": "framework"}
 OWN = LENET | {"conv": 12, "activation": "sigmoid", "pool": "stride", "init": "uniform:0.5"}
 WRITTEN = LENET | {"conv": 64, "activation": "relu", "pool": "max"}
@@ -964,7 +964,7 @@ ROWS += [
     ),
 ]
 
-INVERT = "attacks/inverting-gradients.md"
+INVERT = "guessing-from-a-gradient/inverting-gradients.md"
 OPTIMISED = {"attack": "optimisation", "batch": 1}
 
 ROWS += [
@@ -1009,7 +1009,7 @@ ROWS += [
     ),
 ]
 
-CLINIC = "attacks/in-the-clinic.md"
+CLINIC = "guessing-from-a-gradient/in-the-clinic.md"
 CASE = {"model": "resnet18", "width": 8, "norm": "batch_eval", "batch": 1, "clients": 1, "protection": "none"}
 
 

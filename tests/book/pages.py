@@ -16,7 +16,7 @@ _spec.loader.exec_module(build)
 
 PAGES = build.chapters()
 # Chapters proper teach: they have the parts that a chapter must have. The other pages show tables.
-CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "studies")]
+CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "papers")]
 
 
 def name(page):

@@ -17,7 +17,7 @@ from .pages import CHAPTERS, PAGES, ROOT, SITE, name
 pytestmark = pytest.mark.browser
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-STEAL = "attacks/a-gradient-is-a-photograph"
+STEAL = "reading-a-gradient/a-gradient-is-a-photograph"
 SITE_PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
 
 
@@ -124,7 +124,7 @@ def test_the_keyboard_moves_the_slider_and_another_picture_and_other_numbers_app
 
 @pytest.mark.parametrize(
     ("page", "label"),
-    [("attacks/what-crosses-the-wire", "Cut after"), ("defences/noise-and-nopeek", "Noise scale b")],
+    [("split-learning/what-crosses-the-wire", "Cut after"), ("split-learning/noise-and-nopeek", "Noise scale b")],
 )
 def test_stored_frames_are_looked_up_offline(visit, page, label):
     tab = visit(f"{page}.html")
@@ -170,7 +170,7 @@ def test_launch_buttons_follow_the_configured_address(visit):
 
 
 def test_the_page_of_executions_lists_every_chapter():
-    text = re.sub(r"<[^>]+>", " ", (SITE / "studies/executions.html").read_text())
+    text = re.sub(r"<[^>]+>", " ", (SITE / "papers/executions.html").read_text())
     for page in PAGES:
         assert name(page).removesuffix(".md") in text
 

@@ -84,7 +84,7 @@ def test_the_repositorys_address_stands_in_one_place():
     skipped = {"_build", ".nox", ".git"}
     holding = [p.name for p in sources if not skipped & set(p.parts) and url in p.read_text(errors="ignore")]
     assert holding == ["_config.yml"]
-    setup = (BOOK / "attacks" / "a-gradient-is-a-photograph.ipynb").read_text()
+    setup = (BOOK / "reading-a-gradient" / "a-gradient-is-a-photograph.ipynb").read_text()
     assert url in setup
 
 
