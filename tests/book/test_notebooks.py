@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from .pages import BOOK, CHAPTERS, PAGES, build, name
+from .pages import BOOK, CHAPTERS, PAGES, build, name, quiz_options
 
 clean = build.clean
 
@@ -98,7 +98,5 @@ def test_a_directive_without_a_form_is_named():
     ],
 )
 def test_a_quiz_that_is_none_is_refused_in_words(lines, words):
-    from _ext.course import options
-
     with pytest.raises(ValueError, match=words):
-        options(lines)
+        quiz_options(lines)
