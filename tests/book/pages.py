@@ -20,6 +20,12 @@ PAGES = build.chapters()
 CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "papers")]
 
 
+def as_a_reader(monkeypatch):
+    """No folders but those that somebody has who builds the book."""
+    for variable in ("PRIVLAB_DATA", "PRIVLAB_RESULTS", "PRIVLAB_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+
+
 def name(page):
     return page.relative_to(BOOK).as_posix()
 

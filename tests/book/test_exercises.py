@@ -8,7 +8,7 @@ import pytest
 
 from privlab.exercises import NOT_YET, NOTHING, REACHED, check
 
-from .pages import CHAPTERS, build, cells_of, name
+from .pages import CHAPTERS, as_a_reader, build, cells_of, name
 
 FORMED = [page for page in CHAPTERS if "tags: [exercise]" in page.read_text()]
 EXERCISE = re.compile(
@@ -66,8 +66,9 @@ def test_an_empty_answer_is_none_and_a_wrong_one_fails_its_check(page):
 
 
 @pytest.mark.parametrize("page", FORMED, ids=name)
-def test_each_solution_reaches_what_its_exercise_wants(page):
+def test_each_solution_reaches_what_its_exercise_wants(page, monkeypatch):
     """As it ran when the chapter was executed."""
+    as_a_reader(monkeypatch)
     outputs = {
         cell.source.strip("\n"): "".join(each.get("text", "") for each in cell.outputs)
         for cell in build.execute(page).cells
