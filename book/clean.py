@@ -3,6 +3,7 @@
 The student's holds an empty cell where the page holds a solution; the teacher's holds the solutions too.
 """
 
+import base64
 import functools
 import re
 from dataclasses import dataclass, field
@@ -102,6 +103,9 @@ class Cleaner:
     def _directive(self, name: str, argument: str, body: list[str]) -> list[str]:
         if name == "quiz":
             return self._quiz(argument, body)
+        if name == "drawing":
+            drawn = base64.b64encode((BOOK / "drawings" / f"{argument}.svg").read_bytes()).decode()
+            return ["", f"![{' '.join(body)}](data:image/svg+xml;base64,{drawn})", ""]
         inner = self._blocks(body)
         if name in ("dropdown", "toggle"):
             return ["", f"<details><summary>{argument}</summary>", "", *inner, "", "</details>", ""]

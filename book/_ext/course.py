@@ -10,13 +10,16 @@ A quiz needs no kernel and no script:
 `+` marks what is right. An option may go on in lines that begin with a space.
 """
 
+import html
 import re
+from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+DRAWINGS = Path(__file__).resolve().parents[1] / "drawings"
 MARK = {"+": "right", "-": "wrong"}
 
 
@@ -67,6 +70,25 @@ class Quiz(SphinxDirective):
         return paragraph
 
 
+class Drawing(SphinxDirective):
+    """A drawing of `book/drawings`, within the page, so that it follows its colours. What is within is said aloud."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        file = DRAWINGS / f"{self.arguments[0]}.svg"
+        if not file.exists():
+            known = ", ".join(sorted(each.stem for each in DRAWINGS.glob("*.svg")))
+            raise self.error(f"there is no drawing {self.arguments[0]!r}; there are {known}")
+        said = html.escape(" ".join(self.content).strip(), quote=True)
+        if len(said) < 30:
+            raise self.error(f"drawing {self.arguments[0]!r}: say within it what it shows, for who cannot see it")
+        self.env.note_dependency(str(file))
+        text = f'<div class="drawn" role="img" aria-label="{said}">{file.read_text()}</div>'
+        return [nodes.raw("", text, format="html")]
+
+
 def collect_terms(app: Sphinx, doctree: nodes.document) -> None:
     """Keep the first sentence of each definition of a glossary."""
     kept = app.env.__dict__.setdefault("course_terms", {})
@@ -90,6 +112,7 @@ def explain_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("quiz", Quiz)
+    app.add_directive("drawing", Drawing)
     app.connect("doctree-read", collect_terms)
     app.connect("doctree-resolved", explain_terms)
     return {"parallel_read_safe": False, "parallel_write_safe": True}
