@@ -94,10 +94,8 @@ def _strips(scores: dict[str, list[float]], limit: float, detector: str) -> str:
     parts.append(f'<line x1="{place}" x2="{place}" y1="0" y2="{bottom}" stroke="currentColor" stroke-dasharray="5 4"/>')
     for x, anchor, value in (("3%", "start", least), ("97%", "end", most)):
         parts.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="{anchor}">{value:.2g}</text>')
-    parts.append(
-        f'<text x="50%" y="{bottom + 16}" text-anchor="middle">score; flagged: right of the line, rimmed</text>'
-    )
-    return f'<svg height="{bottom + 22}" font-size="13" fill="currentColor" aria-hidden="true">{"".join(parts)}</svg>'
+    parts.append(f'<text x="0" y="{bottom + 36}">the score; flagged are those right of the line, rimmed</text>')
+    return f'<svg height="{bottom + 42}" font-size="13" fill="currentColor" aria-hidden="true">{"".join(parts)}</svg>'
 
 
 def flag_explorer(name: str = "patches") -> Explorer:
