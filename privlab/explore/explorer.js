@@ -13,7 +13,11 @@ function make(tag, attributes = {}, ...children) {
 const unique = () => `pl-${Math.random().toString(36).slice(2)}`;
 // JupyterLab takes the arrow keys for itself unless this stands on an input.
 const KEYS = { "data-lm-suppress-shortcuts": "true" };
-const words = (knob, value) => `${String(value).replaceAll("_", " ")}${knob.unit ? ` ${knob.unit}` : ""}`;
+
+function words({ unit = "" }, value) {
+  const text = String(value).replaceAll("_", " ");
+  return `${text} ${value === 1 ? unit.replace(/s$/, "") : unit}`.trim();
+}
 
 function slider(knob, start, live, onChange) {
   const free = live && knob.live;

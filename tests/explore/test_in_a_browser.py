@@ -105,7 +105,7 @@ def test_the_keyboard_moves_a_slider_and_the_buttons_and_reset_goes_back(visit):
     assert shown(tab) == "A picture of 2.5 in colour."
     tab.get_by_role("button", name="Reset").first.click()
     assert shown(tab) == "A picture of 1 in grey."
-    assert slider.get_attribute("aria-valuetext") == "1 metres"
+    assert slider.get_attribute("aria-valuetext") == "1 metre"
 
 
 def test_a_change_is_spoken_once(visit):
