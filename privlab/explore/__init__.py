@@ -2,8 +2,9 @@
 
 from privlab.explore.decoding import decode, decode_explorer
 from privlab.explore.detecting import flag, flag_explorer
-from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.explore.figures import gallery, show_images, style
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.figures import show_images, style
+from privlab.explore.frame import Frame, Panel
 from privlab.explore.hiding import hide, hide_explorer
 from privlab.explore.inverting import invert, invert_explorer
 from privlab.explore.leaking import leak, leak_explorer
@@ -18,13 +19,13 @@ __all__ = [
     "Explorer",
     "Frame",
     "Knob",
+    "Panel",
     "blur",
     "blur_explorer",
     "decode",
     "decode_explorer",
     "flag",
     "flag_explorer",
-    "gallery",
     "hide",
     "hide_explorer",
     "invert",

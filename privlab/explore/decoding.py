@@ -7,12 +7,11 @@ import torch
 from privlab import checks, studies
 from privlab.attacks import decoder
 from privlab.explore import frames
-from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.explore.figures import rows_of
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.frame import LEVELS, Frame, Panel, pixels
 from privlab.metrics import reconstruction
 from privlab.sharing import federated, split
 
-SIZE = (380, 168)
 CUTS = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "relu3", "fc2", "relu4")
 POOLS = ("max", "average")
 WIDTHS = {"2 and 5 filters": 2, "6 and 16 filters": 6, "24 and 64 filters": 24}
@@ -42,36 +41,41 @@ def decode(cut: str, pool: str, width: str, *, name: str = "digits", seed: int =
     strange = study.subject({**cell, "prior": other}, seed, CPU).own[: len(about.own)]
     stranger, victims = {"patches": "photographs"}.get(other, other), about.victims
     sent, shown = split.send(about.parts.owner, victims.images), one_of_each(victims.labels)
-    rows, scores = {"the owner's images": victims.images[shown]}, []
-    for prior, own in (("images of the same kind", about.own), (stranger, strange)):
+    panels, scores = [Panel("the owner's images", pixels(victims.images[shown]), len(shown))], []
+    priors = {"images of the same kind": about.own, stranger: strange}
+    for prior, own in priors.items():
         network = decoder.fit(about.parts.owner, own, steps=STEPS, seed=seed)
         guesses = decoder.reconstruct(network, sent)
-        rows[f"decoded by one who has {prior}"] = guesses[shown]
+        panels.append(Panel(f"decoded by one who has {prior}", pixels(guesses[shown], LEVELS), len(shown)))
         quality = reconstruction.psnr(guesses, victims.images).clamp_max(99).mean().item()
         likeness = reconstruction.ssim(guesses, victims.images).mean().item()
         read = federated.accuracy(about.classifier, guesses, victims.labels)
         scores.append((f"{quality:.1f} dB", f"{likeness:.2f}", f"{read:.0%}"))
     titles = ("PSNR", "SSIM", "class read off")
-    numbers = {
+    numbers: dict[str, str | tuple[str, ...]] = {
+        **dict(zip(titles, zip(*scores, strict=True), strict=True)),
         "numbers sent an image": str(sent[0].numel()),
-        **{title: f"{one}, with {stranger} {two}" for title, one, two in zip(titles, *scores, strict=True)},
         "accuracy of the network": f"{split.accuracy(about.parts, victims.images, victims.labels):.0%}",
     }
     alt = (
         f"Ten digits, one of each class, and below them what two decoders make of what is sent behind {cut} ({pool} "
         f"pooling, {width}): {scores[0][0]} with images of the same kind, {scores[1][0]} with {stranger}."
     )
-    return Frame(rows_of(rows, SIZE, quality=16), alt, numbers)
+    return Frame(tuple(panels), alt, numbers, heads=tuple(priors))
 
 
 def decode_explorer(name: str = "digits") -> Explorer:
-    """Cut layer, pooling and width as sliders over `decode`; every setting takes trainings: the frames are stored."""
-    knobs = (Knob("cut", "Cut after", CUTS), Knob("pool", "Pooling", POOLS), Knob("width", "Width", tuple(WIDTHS)))
+    """Cut layer, pooling and width as controls of `decode`; every setting takes trainings: the frames are stored."""
+    knobs = (
+        Knob("cut", "Cut after", CUTS),
+        Knob("pool", "Pooling", POOLS, choice=True),
+        Knob("width", "Width", tuple(WIDTHS), choice=True),
+    )
     return Explorer(
         functools.partial(decode, name=name),
         knobs,
         start={"cut": "pool2", "pool": "max", "width": "6 and 16 filters"},
-        size=SIZE,
+        name="decode",
         title="What the server makes of what crosses the wire",
         stored=frames.load("decode") if name == "digits" else None,
     )

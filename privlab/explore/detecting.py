@@ -1,17 +1,18 @@
 """The detection explorer: a threshold between honest models and traps."""
 
 import functools
-import io
 import itertools
+import math
+from collections.abc import Callable
 
-import matplotlib.pyplot as plt
 import torch
 
 from privlab import checks, studies
 from privlab.defences import detection
-from privlab.explore.explorer import Explorer, Frame, Knob
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.frame import Frame
 
-SIZE = (560, 300)
+LINE = 40  # pixels for a kind of model in the plot
 SEEN = 6  # models of each kind
 HONEST = ("trained", "pruned", "sparse")
 ALARMS = (0, 1, 2, 3, 5, 8, 12, 18)
@@ -64,31 +65,44 @@ def flag(detector: str, alarms: int, *, name: str = "patches", seed: int = 0) ->
         f"alarms; caught {flagged['trap']} plain, {flagged['hidden_trained']} hidden and "
         f"{flagged['balanced_trained']} balanced traps of {SEEN} each."
     )
-    return Frame(_strips(scores, limit, detector), alt, numbers)
+    return Frame((), alt, numbers, plot=_strips(scores, limit, detector))
 
 
-def _strips(scores: dict[str, list[float]], limit: float, detector: str) -> bytes:
-    """A line of points a kind of model, and the threshold across them."""
-    with plt.rc_context({"font.size": 9}):
-        figure, axis = plt.subplots(figsize=(SIZE[0] / 100, SIZE[1] / 100), dpi=100, layout="constrained")
-        for line, (kind, values) in enumerate(scores.items()):
-            colour = "tab:blue" if kind in HONEST else "#d55e00"
-            rim = [1.2 * (value > limit) for value in values]
-            axis.scatter(values, [line] * len(values), c=colour, s=36, alpha=0.75, edgecolors="black", linewidths=rim)
-        axis.axvline(limit, color="black", linewidth=1, linestyle="--")
-        axis.set_yticks(range(len(scores)), [KINDS[kind] for kind in scores])
-        axis.invert_yaxis()
-        if detector == "kolmogorov_smirnov":
-            axis.set_xscale("log")
-        axis.set_xlabel("score (flagged: right of the line, with a black rim)")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="webp", pil_kwargs={"quality": 60, "method": 6})
-        plt.close(figure)
-    return buffer.getvalue()
+def _strips(scores: dict[str, list[float]], limit: float, detector: str) -> str:
+    """A line of dots for each kind of model, and the threshold across them, as SVG as wide as the page allows.
+
+    Places are in per cent and sizes in pixels, so that text and dots stay as large on a phone.
+    """
+    scale: Callable[[float], float] = math.log10 if detector == "kolmogorov_smirnov" else float
+    everything = list(itertools.chain(*scores.values()))
+    least, most = min(everything), max(everything)
+    wide = scale(most) - scale(least) or 1.0
+
+    def across(value: float) -> str:
+        return f"{3 + 94 * (scale(max(value, least)) - scale(least)) / wide:.1f}%"
+
+    parts = []
+    for line, (kind, values) in enumerate(scores.items()):
+        top = line * LINE
+        colour = "var(--pl-blue)" if kind in HONEST else "var(--pl-accent)"
+        parts.append(f'<text x="0" y="{top + 14}">{KINDS[kind]}</text><g fill="{colour}" stroke-width="2">')
+        for value in values:
+            rim = ' stroke="currentColor"' if value > limit else ""
+            parts.append(f'<circle cx="{across(value)}" cy="{top + 28}" r="6"{rim}/>')
+        parts.append("</g>")
+    bottom, place = len(scores) * LINE, across(limit)
+    parts.append(f'<line x1="{place}" x2="{place}" y1="0" y2="{bottom}" stroke="currentColor" stroke-dasharray="5 4"/>')
+    for x, anchor, value in (("3%", "start", least), ("97%", "end", most)):
+        parts.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="{anchor}">{value:.2g}</text>')
+    parts.append(f'<text x="0" y="{bottom + 36}">the score; flagged are those right of the line, rimmed</text>')
+    return f'<svg height="{bottom + 42}" font-size="13" fill="currentColor" aria-hidden="true">{"".join(parts)}</svg>'
 
 
 def flag_explorer(name: str = "patches") -> Explorer:
-    """Detector and threshold as sliders over `flag`."""
-    knobs = (Knob("detector", "Detector", DETECTORS), Knob("alarms", "Honest models you reject", ALARMS))
+    """Detector and threshold as controls of `flag`."""
+    knobs = (
+        Knob("detector", "Detector", DETECTORS, choice=True),
+        Knob("alarms", "Honest models you reject", ALARMS, unit="of 18"),
+    )
     start = {"detector": "sign_imbalance", "alarms": 1}
-    return Explorer(functools.partial(flag, name=name), knobs, start=start, size=SIZE, title="A detector's threshold")
+    return Explorer(functools.partial(flag, name=name), knobs, start=start, name="flag", title="A detector's threshold")

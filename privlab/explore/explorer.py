@@ -1,12 +1,11 @@
 """The explorer: one object, live with a kernel and self-contained HTML on a static page."""
 
-import base64
 import html
 import itertools
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,51 +13,37 @@ import anywidget
 import traitlets
 
 from privlab import checks
+from privlab.explore.frame import Frame, css, draw, pack
 
 _HERE = Path(__file__).parent
 MOST_SETTINGS = 60
 _SHIM = """
-const spec = {spec}, frames = {frames};
+const spec = {spec}, page = {page};
 const module = await import(URL.createObjectURL(new Blob([{esm}], {{ type: "text/javascript" }})));
-const model = {{ frames, get: () => spec, on() {{}}, send() {{}} }};
-module.default.render({{ model, el: document.getElementById("{id}") }});
+module.default.render({{ model: {{ page, get: () => spec }}, el: document.getElementById("{id}") }});
 """
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One slider. `values` are the settings on the static page; `live` is (low, high, step) with a kernel."""
+    """One setting. Numbers are a slider; `choice` makes radio buttons, for categories that have no order.
+
+    values: the settings on the static page; live: (low, high, step) with a kernel; unit: said behind the value.
+    """
 
     name: str
     label: str
     values: tuple[Any, ...]
     live: tuple[float, float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What one setting shows: a WebP picture, its alt text, and numbers by name, ready to print."""
-
-    picture: bytes
-    alt: str
-    numbers: Mapping[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """The frame as the front end takes it."""
-        image = f"data:image/webp;base64,{base64.b64encode(self.picture).decode()}"
-        return {"image": image, "alt": self.alt, "numbers": dict(self.numbers)}
-
-    def _repr_html_(self) -> str:
-        """The picture alone, for a notebook."""
-        frame = self.as_json()
-        return f'<img src="{frame["image"]}" alt="{html.escape(self.alt, quote=True)}" class="dark-light" width="100%">'
+    unit: str = ""
+    choice: bool = False
 
 
 class Explorer(anywidget.AnyWidget):
-    """Sliders over the settings of `function(**settings) -> Frame`.
+    """Controls for the settings of `function(**settings) -> Frame`.
 
     On a static page every setting of the grid is looked up; with a kernel the same object computes settings
-    off the grid too. `start` is the first setting, `size` the pictures' width and height in pixels.
+    off the grid too. `name` stands in links to a setting (`#name?knob=value`), `start` is the first setting.
     stored: frames made beforehand, by `key`, for settings that each take a training; they are shown as they are.
     Raises ValueError for more than 60 settings, or a start that is not on the grid.
     """
@@ -74,9 +59,9 @@ class Explorer(anywidget.AnyWidget):
         knobs: Sequence[Knob],
         *,
         start: Mapping[str, Any],
-        size: tuple[int, int],
+        name: str,
         title: str,
-        stored: Mapping[str, Mapping[str, Any]] | None = None,
+        stored: Mapping[str, Frame] | None = None,
     ) -> None:
         self.function, self.knobs, self.start = function, tuple(knobs), dict(start)
         self.stored = stored or {}
@@ -85,9 +70,8 @@ class Explorer(anywidget.AnyWidget):
             raise ValueError(f"the grid has {total} settings; keep it to {MOST_SETTINGS}, so that a page stays small")
         for knob in knobs:
             checks.one_of(f"start[{knob.name!r}]", start.get(knob.name), knob.values)
-        keys = [{"name": k.name, "label": k.label, "values": k.values, "live": k.live} for k in knobs]
-        spec = {"title": title, "knobs": keys, "start": self.start, "size": size}
-        super().__init__(spec=spec, first=self._frame(self.start))
+        spec = {"name": name, "title": title, "knobs": [asdict(knob) for knob in knobs], "start": self.start}
+        super().__init__(spec=spec, first=pack({"": self.frame(self.start)}))
         self.on_msg(self._answer)
 
     def grid(self) -> list[dict[str, Any]]:
@@ -106,27 +90,32 @@ class Explorer(anywidget.AnyWidget):
         if message.get("kind") != "frame":
             return
         try:
-            frame = self._frame(message["settings"])
+            page = pack({"": self.frame(message["settings"])})
         except (ValueError, TypeError, RuntimeError) as error:
             self.send({"kind": "error", "id": message["id"], "text": str(error)})
         else:
-            self.send({"kind": "frame", "id": message["id"], "frame": frame})
+            self.send({"kind": "frame", "id": message["id"], "page": page})
 
-    def _frame(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    def frame(self, settings: Mapping[str, Any]) -> Frame:
+        """What is shown for these settings: the stored frame, or one that is computed now."""
         ordered = {knob.name: settings[knob.name] for knob in self.knobs if knob.name in settings}
-        return self.stored.get(key(ordered)) or self.function(**settings).as_json()
+        return self.stored.get(key(ordered)) or self.function(**settings)
 
     def html(self) -> str:
         """The explorer as HTML that needs no kernel, no network and no other script."""
-        name = f"privlab-{uuid.uuid4().hex[:12]}"
-        frames = {key(setting): self._frame(setting) for setting in self.grid()}
-        first = self.first
-        picture = f'<img src="{first["image"]}" alt="{html.escape(first["alt"], quote=True)}">'
+        name = f"pl-{uuid.uuid4().hex[:12]}"
+        page = pack({key(setting): self.frame(setting) for setting in self.grid()})
+        look, first = css(page["sprite"], name), draw(page, key(self.start))
+        # The sprite stands in the style alone: a script that repeats it would double the page.
+        page["sprite"] = page["sprite"] and {**page["sprite"], "image": ""}
         script = _SHIM.format(
-            spec=_script_json(self.spec), frames=_script_json(frames), esm=_script_json(_text("explorer.js")), id=name
+            spec=_script_json(self.spec), page=_script_json(page), esm=_script_json(_text("explorer.js")), id=name
         )
-        style = f"<style>{_text('explorer.css')}</style>"
-        return f'{style}<div id="{name}">{picture}</div><script type="module">{script}</script>'
+        return (
+            f"<style>{_text('explorer.css')}</style>{look}"
+            f'<div id="{name}" class="{name}" data-explorer="{html.escape(self.spec["name"], quote=True)}">'
+            f'<div class="pl-explorer">{first}</div></div><script type="module">{script}</script>'
+        )
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
@@ -144,7 +133,7 @@ def _plain(value: Any) -> Any:
 
 
 def _script_json(value: Any) -> str:
-    return json.dumps(value).replace("</", "<\\/")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
 
 
 def _text(name: str) -> str:

@@ -9,14 +9,15 @@ from typing import Any
 from tqdm import tqdm
 
 from privlab.explore.explorer import Explorer, key
+from privlab.explore.frame import Frame, pack, unpack
 
 FOLDER = Path(__file__).parent / "frames"
 
 
-def load(name: str) -> dict[str, dict[str, Any]]:
+def load(name: str, folder: Path = FOLDER) -> dict[str, Frame]:
     """The stored frames of an explorer by their settings; none where it has not been rendered yet."""
-    path = FOLDER / f"{name}.json"
-    return json.loads(path.read_text())["frames"] if path.is_file() else {}
+    path = folder / f"{name}.json"
+    return unpack(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def render(
@@ -34,12 +35,13 @@ def render(
     """
     path, explorer = folder / f"{name}.json", make()
     folder.mkdir(exist_ok=True)
-    found = {} if again or not path.is_file() else json.loads(path.read_text())["frames"]
-    frames = {key(setting): found.get(key(setting)) for setting in explorer.grid()}
-    for setting in tqdm([s for s in explorer.grid() if not frames[key(s)]], desc=name, unit="frame"):
-        frames[key(setting)] = dict(explorer.function(**setting).as_json())
+    found = {} if again else load(name, folder)
+    grid = {key(setting): setting for setting in explorer.grid()}
+    for setting in tqdm([s for k, s in grid.items() if k not in found], desc=name, unit="frame"):
+        found[key(setting)] = explorer.function(**setting)
         today = datetime.date.today().isoformat()
-        text = json.dumps({"provenance": {**provenance, "date": today}, "frames": frames}, indent=0)
+        packed = pack({k: found[k] for k in grid if k in found})
+        text = json.dumps({"provenance": {**provenance, "date": today}, **packed}, indent=0, ensure_ascii=False)
         part = path.with_suffix(".part")
         part.write_text(text)
         part.replace(path)

@@ -11,14 +11,13 @@ from privlab.defences import laplace
 from privlab.defences.laplace_noise import relative
 from privlab.explore import frames
 from privlab.explore.decoding import CPU, one_of_each
-from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.explore.figures import rows_of
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.frame import LEVELS, Frame, Panel, pixels
 from privlab.metrics import distance_correlation as dependence
 from privlab.metrics import reconstruction
 from privlab.sharing import split
 from privlab.sharing.split import Protect
 
-SIZE = (480, 150)
 NOISES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
 ALPHAS = (0.0, 0.1, 0.5, 1.0)
 ADVERSARIES = {"does not know of the noise": "naive", "knows of the noise": "noise_aware"}
@@ -63,31 +62,35 @@ def hide(noise: float, alpha: float, adversary: str, *, name: str = "digits", se
     chance = dependence.floor_over_batches(victims.images, sent, batch=BATCH)
     numbers = {
         "accuracy": f"{split.accuracy(parts, victims.images, victims.labels, protect=protect, seed=seed):.0%}",
-        "distance correlation": f"{correlation:.2f}, by chance {chance:.2f}",
+        "distance correlation": f"{correlation:.2f}",
+        "the same, by chance": f"{chance:.2f}",
         "SSIM": f"{reconstruction.ssim(guesses, victims.images).mean():.2f}",
         "PSNR": f"{quality:.1f} dB",
         "noise, relative to the activations": f"{relative(clean, noise):.1f}",
     }
-    rows = {"the owner's images": victims.images[shown], f"decoded by one who {adversary}": guesses[shown]}
+    panels = (
+        Panel("the owner's images", pixels(victims.images[shown]), len(shown)),
+        Panel(f"decoded by one who {adversary}", pixels(guesses[shown], LEVELS), len(shown)),
+    )
     alt = (
         f"Ten digits, one of each class, and below them what a decoder that {adversary} makes of activations "
         f"with noise of scale {noise:g} and NoPeek of weight {alpha:g}: {quality:.1f} dB."
     )
-    return Frame(rows_of(rows, SIZE), alt, numbers)
+    return Frame(panels, alt, numbers)
 
 
 def hide_explorer(name: str = "digits") -> Explorer:
-    """Noise scale, NoPeek weight and the adversary's knowledge as sliders over `hide`; the frames are stored."""
+    """Noise scale, NoPeek weight and the adversary's knowledge as controls of `hide`; the frames are stored."""
     knobs = (
         Knob("noise", "Noise scale b", NOISES, live=(0, 4, 0.1)),
         Knob("alpha", "NoPeek weight α", ALPHAS),
-        Knob("adversary", "The adversary", tuple(ADVERSARIES)),
+        Knob("adversary", "The adversary", tuple(ADVERSARIES), choice=True),
     )
     return Explorer(
         functools.partial(hide, name=name),
         knobs,
         start={"noise": 0.5, "alpha": 0.0, "adversary": "does not know of the noise"},
-        size=SIZE,
+        name="hide",
         title="What noise and NoPeek leave to a decoder",
         stored=frames.load("hide") if name == "digits" else None,
     )

@@ -1,20 +1,17 @@
 """The inversion explorer: a mini-batch, and what a server makes of its gradient while it optimises."""
 
 import functools
-import io
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from privlab import checks, data, models
 from privlab.attacks import inverting_gradients, label_inference
-from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.explore.figures import BACKGROUND, _array
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.frame import LEVELS, Frame, mosaic, pixels
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
-SIZE = (500, 160)
 BATCHES = (1, 4, 8)
 ALPHAS = (0, 0.01, 0.1, 1)
 SEEN = (0, 30, 100, 300)
@@ -56,7 +53,7 @@ def _run(batch: int, alphas: tuple[float, ...], name: str, seed: int) -> _Path:
 
 
 def invert(batch: int, alpha: float, iterations: int, *, name: str = "digits", seed: int = 0) -> Frame:
-    """One client's mini-batch above, and below it what a server has after some iterations of its optimisation.
+    """One client's mini-batch, and beside it what a server has after some iterations of its optimisation.
 
     batch: images in the mini-batch, 1 to 8; alpha: weight of the total variation; iterations: how many of the 300 have
     been done. The server reads the labels off the gradient. The first mini-batch and one beginning are shown (seed 0),
@@ -76,45 +73,32 @@ def invert(batch: int, alpha: float, iterations: int, *, name: str = "digits", s
     loss = losses[place].item()
     numbers = {
         "server's own loss": f"{loss:.4f}",
-        "of it cosine distance": f"{max(0.0, loss - alpha * variation):.4f}",
+        "cosine distance in it": f"{max(0.0, loss - alpha * variation):.4f}",
         "total variation": f"{variation:.3f}",
         "PSNR, mean (worst)": f"{quality.mean():.1f} ({quality.min():.1f}) dB",
     }
     alt = (
-        f"{_count(batch)} of a client above, and below what the server has after {iterations} iterations with "
+        f"{_count(batch)} of a client, and beside what the server has after {iterations} iterations with "
         f"alpha {alpha}: {numbers['PSNR, mean (worst)']} mean and worst PSNR."
     )
-    return Frame(_two_rows({"client": truth, "server": guesses}, SIZE), alt, numbers)
+    panels = (
+        mosaic("the client's", pixels(truth)),
+        mosaic("the server's", pixels(guesses, LEVELS), f"after {iterations} iterations"),
+    )
+    return Frame(panels, alt, numbers, beside=True)
 
 
 def _count(images: int) -> str:
     return "The image" if images == 1 else f"The {images} images"
 
 
-def _two_rows(rows: dict[str, Tensor], size: tuple[int, int]) -> bytes:
-    """Rows of images under one another, each after its title, as one WebP picture."""
-    canvas = Image.new("RGB", size, BACKGROUND)
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=14)
-    margin, high = 64, size[1] // len(rows)
-    side = min((size[0] - margin) // max(map(len, rows.values())), high) - 6
-    for line, (title, images) in enumerate(rows.items()):
-        middle = line * high + high // 2
-        draw.text((margin // 2, middle), title, anchor="mm", font=font, fill=(235, 235, 235))
-        for column, image in enumerate(images):
-            tile = Image.fromarray(_array(image)).resize((side, side), Image.Resampling.NEAREST)
-            canvas.paste(tile, (margin + column * (side + 6), middle - side // 2))
-    buffer = io.BytesIO()
-    canvas.save(buffer, "WEBP", quality=30, method=6)
-    return buffer.getvalue()
-
-
 def invert_explorer(name: str = "digits") -> Explorer:
-    """Batch size, total variation and iterations as sliders over `invert`."""
+    """Batch size, total variation and iterations as controls of `invert`."""
     knobs = (
-        Knob("batch", "Batch size", BATCHES, live=(1, MOST, 1)),
+        Knob("batch", "Batch size", BATCHES, live=(1, MOST, 1), unit="images"),
         Knob("alpha", "Weight α of total variation", ALPHAS, live=(0, 1, 0.01)),
         Knob("iterations", "Iterations done", SEEN, live=(0, TOTAL, 1)),
     )
     start = {"batch": 1, "alpha": 0.01, "iterations": 30}
     title = "Inverting a gradient, step by step"
-    return Explorer(functools.partial(invert, name=name), knobs, start=start, size=SIZE, title=title)
+    return Explorer(functools.partial(invert, name=name), knobs, start=start, name="invert", title=title)

@@ -1,21 +1,19 @@
 """The leakage explorer: a client's mini-batch, and what a passive server has made of its gradient so far."""
 
 import functools
-import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from privlab import checks, data, models
 from privlab.attacks import deep_leakage, label_inference
 from privlab.explore import frames
-from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.explore.figures import labelled
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.frame import LEVELS, Frame, mosaic, pixels
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
-SIZE = (600, 144)
 BATCHES = (1, 2, 4, 8)
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 ARCHITECTURES: dict[str, Callable[..., nn.Sequential]] = {
@@ -26,7 +24,6 @@ ARCHITECTURES: dict[str, Callable[..., nn.Sequential]] = {
 }
 ITERATIONS = (10, 30, 100, 1000)  # after which the guess is shown
 MATCHED = 1e-10  # the own loss at which the attack ends: no eye sees what is left
-GREYS = 15  # levels a picture is shown in, grey itself among them: noise does not compress otherwise
 
 
 def leak(batch: int, activation: str, architecture: str, *, name: str = "digits", seed: int = 0) -> Frame:
@@ -57,8 +54,8 @@ def leak(batch: int, activation: str, architecture: str, *, name: str = "digits"
     )
     last = found.images[0, 0].clamp(0, 1)  # the beginning, where no step helped
     order = reconstruction.match(last, client.images)
-    guesses = {f"after {n}": (steps[n - 1] if n <= len(steps) else last)[order] for n in ITERATIONS}
-    quality = [reconstruction.psnr(guess, client.images).clamp_max(99).mean().item() for guess in guesses.values()]
+    guesses = [(steps[n - 1] if n <= len(steps) else last)[order] for n in ITERATIONS]
+    quality = [reconstruction.psnr(guess, client.images).clamp_max(99).mean().item() for guess in guesses]
     read = torch.minimum(*(part.bincount(minlength=classes) for part in (labels[0], client.labels))).sum()
     numbers = {
         "PSNR at the end": f"{quality[-1]:.0f} dB",
@@ -72,34 +69,25 @@ def leak(batch: int, activation: str, architecture: str, *, name: str = "digits"
         f"On the left {what} of the client, beside it the server's guess after 10, 30, 100 and 1000 iterations "
         f"through a network ({architecture}) with {activation}: {course} dB."
     )
-    shown = {"the client's": client.images, **guesses}
-    return Frame(labelled({title: _mosaic(part) for title, part in shown.items()}, SIZE, lossless=True), alt, numbers)
-
-
-def _mosaic(images: Tensor) -> Tensor:
-    """Images `(B, C, H, W)` as one, in few greys, in a square grid with dark lines between; the rest is dark."""
-    columns = math.ceil(math.sqrt(len(images)))
-    framed = torch.nn.functional.pad(images, (0, 1, 0, 1), value=0.1)
-    blank = torch.full_like(framed[:1], 0.1).expand(columns**2 - len(images), -1, -1, -1)
-    tiles = torch.cat([framed, blank]).unflatten(0, (columns, columns))
-    rows, down = tiles.permute(2, 0, 3, 1, 4), framed.shape[-2] * columns
-    whole = rows.reshape(len(rows), down, -1)[:, :-1, :-1]
-    return (whole * (GREYS - 1)).round() / (GREYS - 1)
+    panels = [mosaic("the client's", pixels(client.images))]
+    for n, guess, decibels in zip(ITERATIONS, guesses, quality, strict=True):
+        panels.append(mosaic(f"after {n}", pixels(guess, LEVELS), f"{decibels:.0f} dB"))
+    return Frame(tuple(panels), alt, numbers, beside=True)
 
 
 def leak_explorer(name: str = "digits") -> Explorer:
-    """Batch size, activation and architecture as sliders over `leak`; the frames of the digits are stored."""
+    """Batch size, activation and architecture as controls of `leak`; the frames of the digits are stored."""
     knobs = (
-        Knob("batch", "Batch size", BATCHES, live=(1, BATCHES[-1], 1)),
-        Knob("activation", "Activation", ACTIVATIONS),
-        Knob("architecture", "Network", tuple(ARCHITECTURES)),
+        Knob("batch", "Batch size", BATCHES, live=(1, BATCHES[-1], 1), unit="images"),
+        Knob("activation", "Activation", ACTIVATIONS, choice=True),
+        Knob("architecture", "Network", tuple(ARCHITECTURES), choice=True),
     )
     start = {"batch": 1, "activation": "sigmoid", "architecture": "LeNet with strides"}
     return Explorer(
         functools.partial(leak, name=name),
         knobs,
         start=start,
-        size=SIZE,
+        name="leak",
         title="What a passive server makes of a gradient",
         stored=frames.load("leak") if name == "digits" else None,
     )

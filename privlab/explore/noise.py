@@ -2,21 +2,19 @@
 
 import functools
 
-from torch import Tensor
-
 from privlab import checks, data, models, studies
 from privlab.attacks import noisy_extraction, trap_weights
 from privlab.defences import clip, gaussian, noise_std
 from privlab.defences.perturbation import norm
-from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.explore.figures import labelled
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.frame import LEVELS, Frame, mosaic, pixels
 from privlab.metrics import extraction, reconstruction
 from privlab.sharing import federated
 
-SIZE = (480, 190)
 BATCH, GALLERY, NEURONS = 20, 1000, 1000
 NOISES = (0, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
 CLIPS = (0.1, 1, 10, 100)
+ADVERSARIES = {"one row": "single_row", "rows combined": "combined"}
 
 
 @functools.lru_cache(maxsize=4)
@@ -50,29 +48,37 @@ def blur(noise: float, clipping: float, *, name: str = "digits", seed: int = 0) 
     clipped = clip(sent, clipping)
     first = federated.Gradient({key: clipped[key] for key in ("fc1.weight", "fc1.bias")}, BATCH)
     noisy = gaussian(first, std, seed)
-    shown: dict[str, Tensor] = {"the client's image": images[victim]}
-    numbers = {"gradient's norm": f"{norm(sent):.2f}", "noise on each number": f"{std:.1e}"}
-    for title, adversary in (("one row", "single_row"), ("rows combined", "combined")):
+    panels, qualities, counts = [mosaic("the client's image", pixels(images[victim : victim + 1]))], [], []
+    for title, adversary in ADVERSARIES.items():
         guesses = noisy_extraction.reconstruct(noisy, std=std, shape=gallery.shape, adversary=adversary).images
         found = reconstruction.score(guesses, images, decoys)
         nearest = guesses[reconstruction.identify(images[victim : victim + 1], guesses)[0]]
         quality = reconstruction.psnr(nearest, images[victim]).clamp_max(99).item()
-        shown[title] = nearest
-        numbers[title] = f"{quality:.0f} dB; recognised {round(found.identified * BATCH)} of {BATCH}"
+        panels.append(mosaic(title, pixels(nearest[None], LEVELS)))
+        qualities.append(f"{quality:.0f} dB")
+        counts.append(f"{round(found.identified * BATCH)} of {BATCH}")
+    numbers: dict[str, str | tuple[str, ...]] = {
+        "this image": tuple(qualities),
+        "images recognised": tuple(counts),
+        "gradient's norm": f"{norm(sent):.2f}",
+        "noise on each number": f"{std:.1e}",
+    }
     alt = (
         f"An image and two guesses at it, after clipping to {clipping} with noise {noise}. "
-        + "; ".join(f"{title}: {numbers[title]}" for title in ("one row", "rows combined"))
+        + "; ".join(
+            f"{who}: {one}, recognised {of}" for who, one, of in zip(ADVERSARIES, qualities, counts, strict=True)
+        )
         + "."
     )
-    return Frame(labelled(shown, SIZE), alt, numbers)
+    return Frame(tuple(panels), alt, numbers, heads=tuple(ADVERSARIES), beside=True)
 
 
 def blur_explorer(name: str = "digits") -> Explorer:
-    """Noise scale and clipping bound as sliders over `blur`."""
+    """Noise scale and clipping bound as controls of `blur`."""
     knobs = (
         Knob("noise", "Noise scale σ", NOISES, live=(0, 1, 0.0001)),
         Knob("clipping", "Clipping bound c", CLIPS, live=(0.1, 100, 0.1)),
     )
     start = {"noise": 0.0001, "clipping": 1}
     title = "A stolen image after clipping and noise"
-    return Explorer(functools.partial(blur, name=name), knobs, start=start, size=SIZE, title=title)
+    return Explorer(functools.partial(blur, name=name), knobs, start=start, name="blur", title=title)

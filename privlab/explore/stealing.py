@@ -1,17 +1,17 @@
 """The batch-size explorer: how much of a mini-batch trap weights read out."""
 
 import functools
+import math
 
 import torch
 
 from privlab import checks, data, models, studies
 from privlab.attacks import gradient_extraction, trap_weights
-from privlab.explore.explorer import Explorer, Frame, Knob
-from privlab.explore.figures import gallery
+from privlab.explore.explorer import Explorer, Knob
+from privlab.explore.frame import Frame, Panel, pixels
 from privlab.metrics import extraction
 from privlab.sharing import federated
 
-SIZE = (480, 240)
 BATCHES = (10, 20, 50, 100, 200)
 SCALES = (0.9, 0.93, 0.95, 0.96, 0.97, 0.98)
 NEURONS = (200, 1000)
@@ -54,30 +54,31 @@ def steal(batch: int, s: float, neurons: int = 1000, *, name: str = "patches", s
     score = extraction.score(gradient_extraction.candidates(shared), client.images, neurons=neurons)
     hits = extraction.match(guess.images, client.images)
     stolen = torch.isin(torch.arange(batch), hits)
-    numbers = {
-        "stolen (recall R)": f"{int(stolen.sum())} of {batch} ({score.recall:.2f})",
-        "active neurons A": f"{score.active:.2f}",
-        "precision P": f"{score.precision:.2f}",
-        "server's own count": str(len(guess.images)),
-    }
     paper = _paper(name, batch, s, neurons)
     dataset = studies.PAPER_DATA.get(name, ("", False))[0]
-    values = " / ".join(f"{paper[metric].value:.2f}" for metric in ("active", "precision", "recall")) if paper else "–"
-    numbers[f"paper's A / P / R ({dataset})"] = values
+    measured = {"active neurons A": score.active, "precision P": score.precision, "recall R": score.recall}
+    numbers: dict[str, str | tuple[str, ...]] = {
+        title: (f"{value:.2f}", f"{paper[metric].value:.2f}" if paper else "–")
+        for (title, value), metric in zip(measured.items(), ("active", "precision", "recall"), strict=True)
+    }
+    numbers["stolen"] = f"{int(stolen.sum())} of {batch} images"
+    numbers["server's own count"] = f"{len(guess.images)} images"
     alt = (
         f"Mini-batch of {batch} images; {int(stolen.sum())} stolen ones are shown in full and framed, the others grey "
         f"(s = {s}, {neurons} neurons)."
     )
-    return Frame(gallery(client.images, stolen, SIZE), alt, numbers)
+    columns = math.ceil(math.sqrt(2 * batch))  # twice as wide as high, whatever the batch
+    panel = Panel("", pixels(client.images), columns, marked=tuple(stolen.nonzero().flatten().tolist()))
+    return Frame((panel,), alt, numbers, heads=("here", f"paper, {dataset}" if dataset else "paper"))
 
 
 def steal_explorer(name: str = "patches") -> Explorer:
-    """Batch size, scaling factor and neurons as sliders over `steal`."""
+    """Batch size, scaling factor and neurons as controls of `steal`."""
     knobs = (
-        Knob("batch", "Batch size", BATCHES, live=(1, 200, 1)),
+        Knob("batch", "Batch size", BATCHES, live=(1, 200, 1), unit="images"),
         Knob("s", "Scaling factor s", SCALES, live=(0.8, 1.0, 0.001)),
         Knob("neurons", "Neurons", NEURONS, live=(100, 3000, 100)),
     )
     function = functools.partial(steal, name=name)
     start = {"batch": 100, "s": 0.95, "neurons": 1000}
-    return Explorer(function, knobs, start=start, size=SIZE, title="What trap weights steal from a mini-batch")
+    return Explorer(function, knobs, start=start, name="steal", title="What trap weights steal from a mini-batch")

@@ -100,9 +100,9 @@ def test_nothing_is_wider_than_the_screen_of_a_phone(visit, page):
 
 def shown(tab):
     return (
-        tab.get_attribute(".pl-picture", "src"),
+        tab.inner_html(".pl-picture"),
         tab.inner_text(".pl-numbers"),
-        tab.get_attribute(".pl-picture", "alt"),
+        tab.get_attribute(".pl-picture", "aria-label"),
     )
 
 
@@ -147,14 +147,42 @@ def test_every_setting_of_the_page_has_a_frame(visit):
             for third in range(2):
                 for slider, value in ((batch, first), (scale, second), (neurons, third)):
                     slider.evaluate(f"e => {{ e.value = {value}; e.dispatchEvent(new Event('input')) }}")
-                seen.add(tab.get_attribute(".pl-picture", "alt"))
+                seen.add(tab.get_attribute(".pl-picture", "aria-label"))
     assert len(seen) == 60
+    assert tab.problems == []
+
+
+@pytest.mark.parametrize("page", [name(page).replace(".md", ".html") for page in PAGES])
+def test_each_control_of_an_explorer_has_one_name_and_each_id_stands_once(visit, page):
+    tab = visit(page)
+    controls = tab.evaluate(
+        "[...document.querySelectorAll('.pl-explorer input')].map(i => [...i.labels].map(l => l.innerText))"
+    )
+    assert all(len(labels) == 1 and labels[0].strip() for labels in controls)
+    assert bool(controls) == ("_explorer(" in (ROOT / "book" / page.replace(".html", ".md")).read_text())
+    ids = tab.evaluate("[...document.querySelectorAll('.pl-explorer [id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_a_link_opens_a_setting_and_an_anchor_stays_one(visit):
+    tab = visit(f"{STEAL}.html")
+    tab.get_by_label("Batch size").press("ArrowRight")
+    assert tab.evaluate("location.hash") == "#steal?batch=200&s=0.95&neurons=1000"
+    chosen, address = shown(tab), tab.url
+    tab.goto("about:blank")
+    tab.goto(address)
+    tab.wait_for_selector(".pl-knobs")
+    assert shown(tab) == chosen
+    tab.evaluate("location.hash = '#one-image'")
+    assert shown(tab) == chosen
+    assert tab.evaluate("document.querySelector('#one-image').getBoundingClientRect().top < 300")
     assert tab.problems == []
 
 
 def test_without_scripts_the_first_picture_is_there(visit):
     tab = visit(f"{STEAL}.html", java_script_enabled=False)
-    alt = tab.locator(".cell_output img").first.get_attribute("alt")
+    alt = tab.locator(".pl-picture").first.get_attribute("aria-label")
+    assert tab.locator(".pl-tile").count() == 100
     assert alt.startswith("Mini-batch of 100 images")
 
 
