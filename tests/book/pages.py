@@ -17,6 +17,8 @@ _spec.loader.exec_module(build)
 PAGES = build.chapters()
 # Chapters proper teach: they have the parts that a chapter must have. The other pages show tables.
 CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "papers")]
+# Audits hold a paper against what was measured, table by table: each number that they say is of stored rows.
+AUDITS = [page for page in PAGES if page.parent.name == "papers" and page.stem != "scoreboard"]
 
 
 def name(page):
