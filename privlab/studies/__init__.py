@@ -12,6 +12,7 @@ from privlab.studies.bench.missing import run_missing
 from privlab.studies.bench.printed import Reported
 from privlab.studies.bench.registry import STUDIES, get
 from privlab.studies.bench.runner import code_version, run
+from privlab.studies.bench.show import legend
 from privlab.studies.bench.store import Store
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "coverage",
     "get",
+    "legend",
     "run",
     "run_missing",
     "values",

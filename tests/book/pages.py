@@ -18,6 +18,8 @@ quiz_options = importlib.import_module("_ext.course").options
 PAGES = build.chapters()
 # Chapters proper teach: they have the parts that a chapter must have. The other pages show tables.
 CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "papers")]
+# Audits hold a paper against what was measured, table by table: each number that they say is of stored rows.
+AUDITS = [page for page in PAGES if page.parent.name == "papers" and page.stem != "scoreboard"]
 
 
 def as_a_reader(monkeypatch):

@@ -96,9 +96,9 @@ class Comparison:
         """The settings that all cells of one data set share, where there are several."""
         return show.common(self.rows, data, settings)
 
-    def show(self, data: str, metrics: Sequence[str] = (), **settings: Any) -> Any:
-        """The table for a page: verdicts as signs, which the caption explains."""
-        return show.styled(self.rows, self.study.source, data, metrics, settings)
+    def show(self, data: str, metrics: Sequence[str] = (), *, signs: bool = True, **settings: Any) -> Any:
+        """The table for a page: verdicts as signs, which the caption explains unless `signs` is false."""
+        return show.styled(self.rows, self.study.source, data, metrics, settings, signs)
 
     def curve(self, data: str, metric: str, knob: str, **settings: Any) -> pd.DataFrame:
         """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, measured cells only."""

@@ -1,14 +1,14 @@
 """Tables for a page and for the terminal: a line a cell, reported beside measured."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from privlab.studies.bench import verdict
-from privlab.studies.bench.study import cell_key
+from privlab.studies.bench.study import PAPER_DATA, cell_key
 
 SIGNS = {
     verdict.AGREES: "✓",
@@ -72,8 +72,10 @@ def common(rows: Rows, data: str, settings: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def styled(rows: Rows, source: str, data: str, metrics: Sequence[str], settings: Mapping[str, Any]) -> Styler:
-    """The table for a page; the caption names the data, the draws, and the signs that occur."""
+def styled(
+    rows: Rows, source: str, data: str, metrics: Sequence[str], settings: Mapping[str, Any], signs: bool = True
+) -> Styler:
+    """The table for a page; the caption names the data, the draws, and with `signs` the signs that occur."""
     fits = {"data": data, **settings}.items()
     chosen = [row for row in rows if fits <= row["cell"].items() and (not metrics or row["metric"] in metrics)]
     counts = sorted({row["n"] for row in chosen if row["n"]})
@@ -84,13 +86,26 @@ def styled(rows: Rows, source: str, data: str, metrics: Sequence[str], settings:
     table = table.map(lambda value: re.sub(r" \(n=\d+\)", "", value) if isinstance(value, str) else value)
     table = table.map(lambda value: f"{value:g}" if isinstance(value, float) else value)
     table = table.rename(columns={"verdict": ""}).rename(columns=lambda name: name.replace("_", " "))
-    caption = f"{source}, on {data}" + (
+    caption = f"{source}, on {_title(data)}" + (
         f", n = {' or '.join(map(str, counts))} seed{'' if counts == [1] else 's'}" if counts else ""
     )
+    meant = f" {', '.join(_meanings(words, raised))}." if signs and words else ""
+    return table.style.hide(axis="index").format(precision=3).set_caption(f"{caption}.{meant}")
+
+
+def legend() -> str:
+    """What every sign of the tables means, for a page that says it once."""
+    return f"{' · '.join(_meanings(SIGNS, RAISED))}."
+
+
+def _meanings(words: Collection[str], raised: Collection[str]) -> list[str]:
     signs = [f"{SIGNS[word]} {SPELT.get(word, word)}" for word in SIGNS if word in words and SIGNS[word]]
-    signs += [f"{letter} {meaning}" for said, (letter, meaning) in RAISED.items() if said in raised]
-    legend = f" {', '.join(signs)}." if signs else ""
-    return table.style.hide(axis="index").format(precision=3).set_caption(f"{caption}.{legend}")
+    return signs + [f"{letter} {meaning}" for said, (letter, meaning) in RAISED.items() if said in raised]
+
+
+def _title(data: str) -> str:
+    title, own = PAPER_DATA.get(data, (data, True))
+    return title if own else f"{data}, a stand-in for {title}"
 
 
 def sign(said: str) -> str:

@@ -199,6 +199,11 @@ def test_tables_for_reading_say_what_was_reported_and_measured():
     assert "✓²" in page
     assert "² two draws" in page
     assert "✗" not in page  # a sign that does not occur is not explained
+    assert "on MNIST" in page
+    plain = compared.show("mnist", signs=False).to_html()  # for a page that explains all of them once
+    assert "✓²" in plain
+    assert "agrees" not in plain
+    assert all(said in studies.legend() for said in ("✓ agrees", "✗ differs", "² two draws"))
     curve = compared.curve("mnist", "recall", "s")
     assert curve.s.tolist() == [1]
     assert curve.here.tolist() == pytest.approx([0.11])
