@@ -82,7 +82,7 @@ def _strips(scores: dict[str, list[float]], limit: float, detector: str) -> byte
             axis.set_xscale("log")
         axis.set_xlabel("score (flagged: right of the line, with a black rim)")
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="webp", pil_kwargs={"quality": 60, "method": 6})
+        figure.savefig(buffer, format="webp", facecolor="white", pil_kwargs={"quality": 60, "method": 6})
         plt.close(figure)
     return buffer.getvalue()
 
