@@ -1,0 +1,52 @@
+"""Mend what others write into the pages: empty headers of tables, roles of the bibliography, labels by author and year."""
+
+import re
+
+from pybtex.markup import LaTeXParser
+from pybtex.plugin import register_plugin
+from pybtex.style.formatting.unsrt import Style
+from pybtex.style.labels import BaseLabelStyle
+
+EMPTY_HEADER = re.compile(r"<th\b([^>]*)>\s*(?:&nbsp;|\xa0)?\s*</th>")
+ROLES = re.compile(r' role="(?:doc-biblioentry|list|listitem)"')
+
+
+def mended(body):
+    """A header that says nothing is an ordinary cell, and references are plain paragraphs, as what they are read."""
+    body = EMPTY_HEADER.sub(lambda match: f"<td{match[1]}></td>", body)
+    return re.sub(r'<div class="(?:citation|docutils container)[^>]*>', lambda match: ROLES.sub("", match[0]), body)
+
+
+def _mend(app, pagename, templatename, context, doctree):
+    if "body" in context:
+        context["body"] = mended(context["body"])
+
+
+class AuthorYear(BaseLabelStyle):
+    """`Zhu et al., 2019`: what the chapters' citations say."""
+
+    def format_labels(self, entries):
+        """One label an entry; a letter after the year where two would be the same."""
+        labels = [self._label(entry) for entry in entries]
+        for place, label in enumerate(labels):
+            same = [other for other, text in enumerate(labels) if text == label]
+            yield label + (chr(ord("a") + same.index(place)) if len(same) > 1 else "")
+
+    def _label(self, entry):
+        names = [" ".join([*person.prelast_names, *person.last_names]) for person in entry.persons["author"]]
+        who = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+        return str(LaTeXParser(f"{who}, {entry.fields['year']}").parse())
+
+
+class CourseStyle(Style):
+    """Sphinx's usual style, with these labels, by author and year."""
+
+    default_label_style = AuthorYear
+    default_sorting_style = "author_year_title"
+
+
+def setup(app):
+    """Register with Sphinx and pybtex."""
+    register_plugin("pybtex.style.formatting", "course", CourseStyle)
+    app.connect("html-page-context", _mend, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
