@@ -1,4 +1,4 @@
-"""Leave out of the built site what no page uses: of Font Awesome all but a dozen icons, of MathJax all but what it loads."""
+"""Leave out of the built site what no page uses: of Font Awesome all but a dozen icons, parts of MathJax."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What a page says about itself: title, description and preview of the landing page, logo's text, head and foot in print."""
+"""What a page says about itself: the landing page's title and preview, the logo's text, head and foot in print."""
 
 from html import escape
 
@@ -13,8 +13,8 @@ def _quoted(text):
 
 def _describe(app, pagename, templatename, context, doctree):
     config, title = app.config, app.config.html_title
-    print_style = f"@page {{ @top-left {{ content: {_quoted(title)} }} @bottom-left {{ content: {_quoted(config.print_licence)} }} }}"
-    tags = [f"<style>{print_style}</style>"]
+    top, bottom = _quoted(title), _quoted(config.print_licence)
+    tags = [f"<style>@page {{ @top-left {{ content: {top} }} @bottom-left {{ content: {bottom} }} }}</style>"]
     if pagename == config.root_doc:
         context["docstitle"] = ""  # else the book's title would stand twice in the window's
         about = {"og:title": title, "og:type": "website", "og:site_name": title, "og:description": config.description}

@@ -1,4 +1,4 @@
-"""Buttons that lead to the repository, to Binder and to Colab: only where `_config.yml` holds an address that exists."""
+"""Buttons that lead to the repository, Binder and Colab: only where `_config.yml` holds an address that exists."""
 
 PLACEHOLDER = "privlab-course/privlab"  # replaced in _config.yml when the repository has a public address
 BUTTONS = ("use_repository_button", "use_issues_button", "use_edit_page_button", "launch_buttons", "repository_url")

@@ -1,4 +1,4 @@
-"""Mend what others write into the pages: empty headers of tables, roles of the bibliography, labels by author and year."""
+"""Mend what others write into the pages: empty headers of tables, the bibliography's roles and its labels."""
 
 import re
 
