@@ -17,10 +17,16 @@ _spec.loader.exec_module(build)
 PAGES = build.chapters()
 # Chapters proper teach: they have the parts that a chapter must have. The other pages show tables.
 CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "papers")]
+SITE_PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
 
 
 def name(page):
     return page.relative_to(BOOK).as_posix()
+
+
+def front_title(page):
+    """The first heading."""
+    return re.search(r"^# (.+)$", page.read_text(), re.M)[1]
 
 
 def front_matter(page):
