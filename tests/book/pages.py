@@ -46,3 +46,9 @@ def cells(page):
             options[key] = yaml.safe_load(value)
             body = body.partition("\n")[2]
         yield options, body.strip("\n")
+
+
+def prose(page):
+    """The page's text without code cells and front matter."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", page.read_text(), flags=re.S)
+    return re.sub(r"^```\{code-cell\}.*?^```$", "", text, flags=re.S | re.M)
