@@ -13,7 +13,7 @@ ROLES = re.compile(r' role="(?:doc-biblioentry|list|listitem)"')
 
 
 def mended(body):
-    """A header that says nothing is an ordinary cell, a number keeps its spread, references are plain paragraphs, as what they are read."""
+    """Empty headers become cells, a number keeps its spread, references are plain paragraphs, as what they are read."""
     body = EMPTY_HEADER.sub(lambda match: f"<td{match[1]}></td>", body)
     body = SPREAD.sub("\xa0±\xa0", body)
     return re.sub(r'<div class="(?:citation|docutils container)[^>]*>', lambda match: ROLES.sub("", match[0]), body)
