@@ -70,3 +70,9 @@ def test_a_cell_that_shows_an_image_makes_a_picture_and_one_that_only_plots_a_dr
 def test_an_empty_header_becomes_a_cell_and_a_named_one_stays():
     assert markup.mended('<th class="blank">&nbsp;</th><th>psnr</th>') == '<td class="blank"></td><th>psnr</th>'
     assert markup.mended("<thead>") == "<thead>"
+
+
+def test_the_bibliography_is_read_as_paragraphs():
+    old = '<div role="list" class="citation-list">\n<div class="citation" id="id12" role="doc-biblioentry">'
+    assert "role=" not in markup.mended(old)
+    assert markup.mended('<ul role="list">') == '<ul role="list">'
