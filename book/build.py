@@ -1,7 +1,7 @@
 """Execute the chapters, each once and strictly, into the cache that the book is built from.
 
     python book/build.py execute [--workers 2] [--force]
-    python book/build.py notebooks [--check]
+    python book/build.py notebooks [--check | --solutions]
 
 A chapter is executed again when its text, the package, the measured results, the profile or a library
 version has changed. A cell that raises, or prints to stderr, fails the chapter and is named.
@@ -28,6 +28,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 BOOK = Path(__file__).resolve().parent
+sys.path.insert(0, str(BOOK))  # for the page's own helpers, from wherever this is run
+import clean  # noqa: E402
+
 ROOT = BOOK.parent
 CACHE = ROOT / "_build" / ".jupyter_cache"
 LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn", "scikit-image", "pandas", "anywidget")
@@ -130,19 +133,23 @@ def execute_all(workers: int, force: bool) -> int:
     return len(failures)
 
 
-def notebook_text(chapter: Path) -> str:
-    """The chapter as a Jupyter notebook without outputs, with a first cell that sets Colab up."""
+def notebook_text(chapter: Path, *, solutions: bool = False) -> str:
+    """The chapter as a notebook in plain Markdown, without outputs, whose first cell gets privlab where it is missing.
+
+    The student's has no solutions; with `solutions` it is the teacher's.
+    """
     repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     folder = repository["url"].rstrip("/").rpartition("/")[2]
     setup = (
-        "# On Colab this installs the package; elsewhere it does nothing.\n"
-        "import sys\n\n"
-        'if "google.colab" in sys.modules:\n'
-        f"    !git clone -q --depth 1 --branch {repository['branch']} {repository['url']} /content/{folder}\n"
-        f"    %pip install -q /content/{folder}\n"
-        f"    %env PRIVLAB_RESULTS=/content/{folder}/results"
+        "# Where privlab is missing, as on Colab, this gets it and the measured rows.\n"
+        "import importlib.util\n\n"
+        'if importlib.util.find_spec("privlab") is None:\n'
+        f"    !git clone -q --depth 1 --branch {repository['branch']} {repository['url']}\n"
+        f"    %pip install -q ./{folder}\n"
+        f"    %env PRIVLAB_RESULTS={folder}/results"
     )
     notebook = jupytext.read(chapter)
+    notebook.cells = clean.cells(notebook, chapter, solutions=solutions, site=None)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(setup, metadata={"tags": ["remove-cell"]}))
     notebook.metadata.pop("jupytext", None)
     for number, cell in enumerate(notebook.cells):
@@ -150,11 +157,17 @@ def notebook_text(chapter: Path) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def notebooks(check: bool) -> int:
-    """Write the .ipynb beside every chapter, or with `check` return how many are not what they should be."""
+def notebooks(check: bool, solutions: bool) -> int:
+    """Write the .ipynb beside every chapter, or with `check` return how many are not what they should be.
+
+    With `solutions` write the teacher's instead, into `_build/notebooks`.
+    """
     stale = 0
     for chapter in chapters():
-        target, text = chapter.with_suffix(".ipynb"), notebook_text(chapter)
+        target, text = chapter.with_suffix(".ipynb"), notebook_text(chapter, solutions=solutions)
+        if solutions:
+            target = ROOT / "_build" / "notebooks" / target.relative_to(BOOK)
+            target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and target.read_text() == text:
             continue
         stale += 1
@@ -173,10 +186,11 @@ def main() -> int:
     executing.add_argument("--force", action="store_true")
     writing = commands.add_parser("notebooks")
     writing.add_argument("--check", action="store_true")
+    writing.add_argument("--solutions", action="store_true", help="the teacher's, into _build/notebooks")
     arguments = parser.parse_args()
     if arguments.command == "execute":
         return min(1, execute_all(arguments.workers, arguments.force))
-    return min(1, notebooks(arguments.check))
+    return min(1, notebooks(arguments.check, arguments.solutions))
 
 
 if __name__ == "__main__":

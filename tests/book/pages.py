@@ -14,6 +14,7 @@ _spec = importlib.util.spec_from_file_location("book_build", BOOK / "build.py")
 build = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(build)
 
+quiz_options = importlib.import_module("_ext.course").options
 PAGES = build.chapters()
 # Chapters proper teach: they have the parts that a chapter must have. The other pages show tables.
 CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "papers")]
@@ -35,7 +36,12 @@ def front_matter(page):
 
 def cells(page):
     """Each code cell as (options, source)."""
-    for match in re.finditer(r"```\{code-cell\}[^\n]*\n(.*?)```", page.read_text(), re.S):
+    yield from cells_of(page.read_text())
+
+
+def cells_of(text):
+    """Each code cell of some text as (options, source)."""
+    for match in re.finditer(r"```\{code-cell\}[^\n]*\n(.*?)```", text, re.S):
         body = match[1]
         options = {}
         if body.startswith("---"):
