@@ -8,6 +8,7 @@ from pybtex.style.formatting.unsrt import Style
 from pybtex.style.labels import BaseLabelStyle
 
 EMPTY_HEADER = re.compile(r"<th\b([^>]*)>\s*(?:&nbsp;|\xa0)?\s*</th>")
+# In a wide table a spread may stand below its number, but its sign not alone.
 SPREAD = re.compile(r"(?<=\d) ± (?=\d)")
 CITED = re.compile(r'<div [^>]*class="citation[^>]*>')
 ROLES = re.compile(r' role="(?:doc-biblioentry|list|listitem)"')
@@ -16,7 +17,7 @@ ROLES = re.compile(r' role="(?:doc-biblioentry|list|listitem)"')
 def mended(body):
     """Empty headers become cells, a number keeps its spread, references are plain paragraphs, as what they are read."""
     body = EMPTY_HEADER.sub(lambda match: f"<td{match[1]}></td>", body)
-    body = SPREAD.sub("\xa0±\xa0", body)
+    body = SPREAD.sub(" ±\xa0", body)
     return CITED.sub(lambda match: ROLES.sub("", match[0]), body)
 
 
