@@ -21,6 +21,20 @@ def mended(body):
     return CITED.sub(lambda match: ROLES.sub("", match[0]), body)
 
 
+def renamed(page):
+    """The theme's buttons are called what they show: the search says "Search", and icons have no names of their own."""
+    page = re.sub(r'(<button class="[^"]*search-button-field[^>]*?) aria-label="Search"', r"\1", page)
+    return re.sub(r'(<i class="theme-switch[^>]*?)\s+title="[^"]*"', r"\1", page)
+
+
+def _rename(app, problem):
+    if not problem and app.builder.format == "html":
+        for path in app.outdir.rglob("*.html"):
+            page = path.read_text()
+            if (new := renamed(page)) != page:
+                path.write_text(new)
+
+
 def _mend(app, pagename, templatename, context, doctree):
     if "body" in context:
         context["body"] = mended(context["body"])
@@ -53,4 +67,5 @@ def setup(app):
     """Register with Sphinx and pybtex."""
     register_plugin("pybtex.style.formatting", "course", CourseStyle)
     app.connect("html-page-context", _mend, priority=900)
+    app.connect("build-finished", _rename)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -76,3 +76,11 @@ def test_the_bibliography_is_read_as_paragraphs():
     old = '<div role="list" class="citation-list">\n<div class="citation" id="id12" role="doc-biblioentry">'
     assert "role=" not in markup.mended(old)
     assert markup.mended('<ul role="list">') == '<ul role="list">'
+
+
+def test_the_themes_buttons_are_called_what_they_show():
+    field = '<button class="btn search-button-field" title="Search" aria-label="Search" data-x="1">'
+    assert "aria-label" not in markup.renamed(field)
+    icon = '<button class="btn search-button" aria-label="Search">'
+    assert markup.renamed(icon) == icon
+    assert "title" not in markup.renamed('<i class="theme-switch fa-solid" data-mode="light" title="Light"></i>')
