@@ -31,3 +31,4 @@ addEventListener("afterprint", () => toPaper(false));
 matchMedia("print").addEventListener("change", event => toPaper(event.matches));
 
 addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(watch));
+addEventListener("load", () => document.querySelector(".bd-sidebar-primary .current.active > a")?.scrollIntoView({ block: "nearest" }));
