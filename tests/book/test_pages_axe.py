@@ -11,7 +11,8 @@ CERTAIN = {"duplicate-id-aria", "form-field-multiple-labels"}  # filed under "ne
 RUN = """async ([tags, more]) => {
     const rules = Object.fromEntries(more.map(rule => [rule, { enabled: true }]));
     const runOnly = { type: "tag", values: tags };
-    const found = await axe.run(document, { runOnly, rules, preload: false, resultTypes: ["violations", "incomplete"] });
+    const resultTypes = ["violations", "incomplete"];
+    const found = await axe.run(document, { runOnly, rules, resultTypes, preload: false });
     const start = nodes => nodes.slice(0, 3).map(node => node.html.slice(0, 120));
     const short = list => list.map(({ id, nodes }) => [id, nodes.length, start(nodes)]);
     return [short(found.violations), short(found.incomplete)];
