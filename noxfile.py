@@ -19,6 +19,7 @@ nox.options.default_venv_backend = "none"
 ROOT = Path(__file__).parent
 SHARED = ROOT / ".nox" / "shared"
 BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
+BROWSED = (ROOT / "tests" / "book").glob("test_pages*.py")
 SITE = ROOT / "_build" / "html" / "index.html"
 CORES = str(min(2, os.cpu_count() or 1))
 
@@ -74,7 +75,7 @@ def browser(session: nox.Session) -> None:
     if not SITE.exists():
         book(session)
     # Only these: to read all other tests takes seconds.
-    run(session, "pytest", "-m", "browser", *(session.posargs or ["tests/book/test_pages.py"]))
+    run(session, "pytest", "-m", "browser", *(session.posargs or sorted(map(str, BROWSED))))
 
 
 @nox.session(default=False)

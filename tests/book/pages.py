@@ -20,6 +20,7 @@ PAGES = build.chapters()
 CHAPTERS = [page for page in PAGES if page.parent.name not in ("book", "papers")]
 # Audits hold a paper against what was measured, table by table: each number that they say is of stored rows.
 AUDITS = [page for page in PAGES if page.parent.name == "papers" and page.stem != "scoreboard"]
+SITE_PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
 
 
 def as_a_reader(monkeypatch):
@@ -30,6 +31,11 @@ def as_a_reader(monkeypatch):
 
 def name(page):
     return page.relative_to(BOOK).as_posix()
+
+
+def front_title(page):
+    """The first heading."""
+    return re.search(r"^# (.+)$", page.read_text(), re.M)[1]
 
 
 def front_matter(page):
@@ -54,3 +60,9 @@ def cells_of(text):
             options[key] = yaml.safe_load(value)
             body = body.partition("\n")[2]
         yield options, body.strip("\n")
+
+
+def prose(page):
+    """The page's text without code cells and front matter."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", page.read_text(), flags=re.S)
+    return re.sub(r"^```\{code-cell\}.*?^```$", "", text, flags=re.S | re.M)

@@ -1,8 +1,22 @@
 """Every chapter, executed: each is a test of its own, and the book is rendered from this execution."""
 
+import re
+
 import pytest
 
 from .pages import BOOK, PAGES, as_a_reader, build, name
+
+# Lines in Python's own notation: a dict, a list, a tuple, a module, a tensor, an object without a text of its own.
+RAW = re.compile(r"\s*(\{.*:|\[.*\]$|\(.*,.*\)$|[A-Z]\w+\($|tensor\(|array\(|<\w+[. ].*>$)|.*\d\.\d{6}")
+
+
+def texts(cell):
+    """What a cell printed or ended in, as lines of text."""
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            yield from output.text.splitlines()
+        elif set(output.get("data", {})) == {"text/plain"}:
+            yield from output.data["text/plain"].splitlines()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -12,6 +26,7 @@ def test_chapter_executes(page, monkeypatch):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert code
     for cell in code:
+        assert [line for line in texts(cell) if RAW.match(line)] == [], f"print a sentence:\n{cell.source}"
         outputs = [output for output in cell.outputs if "data" in output]
         if any("image/png" in output["data"] for output in outputs):
             shown = cell.metadata.get("mystnb", {})

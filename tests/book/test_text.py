@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from .pages import BOOK, CHAPTERS, PAGES, ROOT, build, cells, front_matter, name, quiz_options
+from .pages import BOOK, CHAPTERS, PAGES, ROOT, build, cells, front_matter, name, prose, quiz_options
 
 EXPLORER = "explorer("
 FORMED = [page for page in CHAPTERS if "```{quiz}" in page.read_text()]
@@ -103,3 +103,25 @@ def test_the_chapters_explorers_are_among_those_tested():
 
     used = {match for page in PAGES for match in re.findall(r"explore\.(\w+_explorer)\(", page.read_text())}
     assert used == {function.__name__ for function in EXPLORERS.values()}
+
+
+@pytest.mark.parametrize("page", sorted(BOOK.rglob("*.md")), ids=name)
+def test_tables_have_as_many_cells_in_each_row_as_in_the_header(page):
+    for table in re.findall(r"(?:^\|.*\|[ ]*\n)+", prose(page), re.M):
+        plain = re.sub(r"\$[^$\n]*\$|`[^`\n]*`", "x", table.replace("\\|", "x"))
+        assert len({line.count("|") for line in plain.splitlines()}) == 1, table
+
+
+def test_the_landing_page_lists_the_chapters_in_the_order_of_the_contents():
+    listed = re.findall(r"^\| \[[^\]]+\]\(([\w/-]+\.md)\) \|", (BOOK / "index.md").read_text(), re.M)
+    order = [name(page) for page in PAGES if name(page) != "index.md"]
+    assert listed[: len(order)] == order
+
+
+@pytest.mark.parametrize("page", sorted(BOOK.rglob("*.md")), ids=name)
+def test_chapters_are_named_and_not_counted_from_where_one_is(page):
+    text = re.sub(r"\s+", " ", prose(page))
+    found = re.search(
+        r"(next|previous|last|first|preceding|following) chapters?\b|chapters? (before|after)\b", text, re.I
+    )
+    assert not found, text[found.start() - 60 : found.end() + 60]

@@ -85,7 +85,9 @@ def styled(
     table = table.map(lambda value: sign(value) if isinstance(value, str) and _word(value) in SIGNS else value)
     table = table.map(lambda value: re.sub(r" \(n=\d+\)", "", value) if isinstance(value, str) else value)
     table = table.map(lambda value: f"{value:g}" if isinstance(value, float) else value)
-    table = table.rename(columns={"verdict": ""}).rename(columns=lambda name: name.replace("_", " "))
+    # A word for those who hear the page; course.css hides it from those who see the signs.
+    table = table.rename(columns={"verdict": '<span class="pl-heard">verdict</span>'})
+    table = table.rename(columns=lambda name: name.replace("_", " "))
     caption = f"{source}, on {_title(data)}" + (
         f", n = {' or '.join(map(str, counts))} seed{'' if counts == [1] else 's'}" if counts else ""
     )
