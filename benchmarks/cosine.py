@@ -41,13 +41,13 @@ class Speed:
 
 
 RACES = (
-    Speed("lenet", 1, 200, 1.2),
-    Speed("lenet", 8, 100, 6),
-    Speed("lenet", 32, 60, 6),
-    Speed("resnet-batchnorm", 1, 30, 1.2),
-    Speed("resnet-batchnorm", 32, 20, 3),
-    Speed("resnet-batchnorm", 8, 20, 2, batch=4),
-    Speed("resnet-groupnorm", 1, 30, 1.2),
+    Speed("lenet", 1, 500, 1.2),
+    Speed("lenet", 8, 300, 6),
+    Speed("lenet", 32, 150, 6),
+    Speed("resnet-batchnorm", 1, 150, 1.2),
+    Speed("resnet-batchnorm", 32, 50, 3),
+    Speed("resnet-batchnorm", 8, 60, 2, batch=4),
+    Speed("resnet-groupnorm", 1, 150, 1.2),
 )
 ON_GPU = (*RACES, Speed("lenet", 1024, 60, 0))
 
