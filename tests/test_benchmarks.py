@@ -50,7 +50,8 @@ def test_the_races_that_the_pages_show_are_those_that_are_run():
     kept = [json.loads(line) for line in (FOLDER.parent / "results" / "races.jsonl").read_text().splitlines()]
     listed = _run("benchmarks/hot_spots.py", "--help")
     known = set(re.search(r"\{(.+?)\}", "".join(line.strip() for line in listed))[1].split(","))
-    assert known <= {row["race"] for row in kept}
+    raced = [row["race"] for row in kept]
+    assert all(any(race == name or race.startswith(f"{name}-") for race in raced) for name in known)
     for row in kept:
         assert (row["ratio"] is None) != (row["why"] == "–") or row["met"] is not None
         assert row["processor"]

@@ -1179,7 +1179,7 @@ CELLS = [
         "gives all four images away within {} iterations, without it within {}. Average pooling looked like a defence: "
         "none is found in {} iterations. With the prior all four are found in {}",
         lambda out: (
-            *(30, 100, 200, 30),
+            *(30, 200, 200, 30),
             *(
                 Between(out.each(f"{net}, prior smooth: {{}}")[0][0], 4, 4)
                 for net in ("own network", "average pooling ")
@@ -1187,7 +1187,7 @@ CELLS = [
             *(
                 Between(count, low, high)
                 for count, low, high in zip(
-                    out("own network, prior none : {} {} {}"), (0, 4, 4), (3, 4, 4), strict=True
+                    out("own network, prior none : {} {} {}"), (0, 2, 4), (3, 4, 4), strict=True
                 )
             ),
             Between(out("average pooling , prior none : {} {} {}")[-1], 0, 0),
