@@ -19,7 +19,7 @@ from privlab.attacks import inverting_gradients
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
-DECIBELS = 22.8  # of the quality race: what the defaults should not fall below
+NORMALISED = 4  # times that the total variation weighs more on images divided by their deviation
 LENET = {"filters": (12, 12, 12), "fc": (), "pool": "stride"}
 
 
@@ -41,13 +41,13 @@ class Speed:
 
 
 RACES = (
-    Speed("lenet", 1, 200, 1.2),
-    Speed("lenet", 8, 100, 6),
-    Speed("lenet", 32, 60, 6),
-    Speed("resnet-batchnorm", 1, 30, 1.2),
-    Speed("resnet-batchnorm", 32, 20, 3),
-    Speed("resnet-batchnorm", 8, 20, 2, batch=4),
-    Speed("resnet-groupnorm", 1, 30, 1.2),
+    Speed("lenet", 1, 500, 1.2),
+    Speed("lenet", 8, 300, 6),
+    Speed("lenet", 32, 150, 6),
+    Speed("resnet-batchnorm", 1, 150, 1.2),
+    Speed("resnet-batchnorm", 32, 50, 3),
+    Speed("resnet-batchnorm", 8, 60, 2, batch=4),
+    Speed("resnet-groupnorm", 1, 150, 1.2),
 )
 ON_GPU = (*RACES, Speed("lenet", 1024, 60, 0))
 
@@ -94,31 +94,43 @@ def speed(race: Speed, rounds: int, device: str = "cpu") -> Row:
 
 
 def quality(iterations: int, count: int, restarts: int) -> Iterator[Row]:
-    """Decibels of the restart of lowest own loss, mean over victims: ours by default, and with the loop's weight."""
+    """Decibels of the restart of lowest own loss, mean over victims: ours by default and with the loop's weight.
+
+    The loop's weight of the total variation is that of its paper, in the images' own units. Its code works on images
+    that are divided by their deviation, where the variation weighs about four times as much: that is raced too.
+    """
     victims = data.load("patches").sample(count, SEED)
     model = models.lenet(victims.shape, len(victims.classes), seed=SEED, **LENET)
     pairs = list(zip(victims.images[:, None], victims.labels[:, None], strict=True))
     sent = [federated.gradient(model, *pair) for pair in pairs]
-    best = []
-    for gradient, (_, label) in zip(sent, pairs, strict=True):
-        tried = [
-            loops.cosine(model, gradient, label, victims.shape, iterations=iterations, seed=SEED + restart)
-            for restart in range(restarts)
-        ]
-        best.append(min(tried, key=lambda each: each[1])[0])
-    loop = reconstruction.psnr(torch.cat(best), victims.images).mean().item()
-    for name, options, goal in (("defaults", {}, DECIBELS), ("loop's-alpha", {"alpha": loops.ALPHA}, loop)):
+
+    def loop(alpha: float) -> float:
+        best = []
+        for gradient, (_, label) in zip(sent, pairs, strict=True):
+            how = {"alpha": alpha, "iterations": iterations}
+            tried = [
+                loops.cosine(model, gradient, label, victims.shape, seed=SEED + restart, **how)
+                for restart in range(restarts)
+            ]
+            best.append(min(tried, key=lambda each: each[1])[0])
+        return reconstruction.psnr(torch.cat(best), victims.images).mean().item()
+
+    published, normalised = loop(loops.ALPHA), loop(NORMALISED * loops.ALPHA)
+    for name, options, theirs in (
+        ("defaults", {}, max(published, normalised)),
+        ("loop's-alpha", {"alpha": loops.ALPHA}, published),
+    ):
         settings = {"shape": victims.shape, "restarts": restarts, "iterations": iterations, "seed": SEED, **options}
         found = inverting_gradients.reconstruct(model, sent, victims.labels[:, None], **settings)
         ours = reconstruction.psnr(found.best()[:, 0], victims.images).mean().item()
         yield Row(
             f"cosine-quality-{name}",
             f"{ours:.1f} dB",
-            f"{loop:.1f} dB",
+            f"{theirs:.1f} dB",
             None,
-            f"at least {goal:.1f} dB",
-            ours >= goal,
-            {"ours": ours, "loop": loop},
+            f"at least {theirs:.1f} dB",
+            ours >= theirs,
+            {"ours": ours, "loop": theirs, "published": published, "normalised": normalised},
         )
 
 
