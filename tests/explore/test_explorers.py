@@ -139,13 +139,13 @@ def test_the_page_shows_the_first_frame_with_alt_text_before_any_script():
     static = page.split("<script")[0]
     first = explorer.function(**explorer.start)
     assert re.search(r'role="img" aria-label="([^"]+)"', static)[1] == first.alt
-    assert static.count('class="pl-tile') == 100
+    assert static.count('<i class="pl-tile') == 100
     assert static.count('"pl-tile pl-on"') == len(first.panels[0].marked)
 
 
 def test_a_frame_alone_shows_its_picture_in_a_notebook():
     made = stealing.steal(10, 0.95, 200)._repr_html_()
-    assert made.count('class="pl-tile') == 10
+    assert made.count('<i class="pl-tile') == 10
     assert made.count("data:image/webp") == 1
 
 

@@ -41,7 +41,7 @@ def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "page.html"
     text = "<p style='height: 150vh'>before</p><h2 id='below'>below</h2><p style='height: 150vh'>after</p>"
     head = "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><body>"
-    path.write_text(head + make().html() + text + make().html())
+    path.write_text(head + make().html() + text + make().html() + f"<style>.pl-tiles {{ width: {SIDE * 8}px }}</style>")
     return path.as_uri()
 
 
@@ -138,7 +138,6 @@ def test_the_setting_stands_in_the_link_and_anchors_stay_anchors(visit):
 def test_the_pixels_on_the_screen_are_those_of_the_array(visit, script):
     tab = visit(java_script_enabled=script)
     assert shown(tab) == "A picture of 1 in grey."
-    tab.add_style_tag(content=f".pl-tiles {{ width: {SIDE * 8}px }}")
     for place in range(2):
         picture = Image.open(io.BytesIO(tab.locator(".pl-tile").nth(place).screenshot())).convert("RGB")
         pixel = np.asarray(picture)[4::8, 4::8][:SIDE, :SIDE]  # the middle of each pixel, eight wide
