@@ -1764,7 +1764,7 @@ EXEMPT: list[tuple[str, str, list[str]]] = [
             "within $10^4$ iterations",
             "within 300 iterations, stays level",
             "in the course of 10,000 iterations",
-            "five gradients of 20 images *is* the gradient of one batch of 100, so the rows (20, 5) and (100, 1) should",
+            "of 20 images *is* the gradient of one batch of 100, so the rows (20, 5) and (100, 1) should",
         ],
     ),
     (
