@@ -69,6 +69,7 @@ def test_a_cell_that_shows_an_image_makes_a_picture_and_one_that_only_plots_a_dr
 
 def test_an_empty_header_becomes_a_cell_and_a_named_one_stays():
     assert markup.mended('<th class="blank">&nbsp;</th><th>psnr</th>') == '<td class="blank"></td><th>psnr</th>'
+    assert markup.mended('<th class="head"><p></p></th>') == '<td class="head"></td>'
     assert markup.mended("<thead>") == "<thead>"
 
 
