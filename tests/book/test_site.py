@@ -21,7 +21,7 @@ def tiny(request, tmp_path_factory):
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     if request.param == REAL:
         config["repository"]["url"] = REAL
-    config["execute"] = {"execute_notebooks": "off"}
+    config["execute"] = {"execute_notebooks": "force"}  # the theme copies an executed notebook
     config["sphinx"]["local_extensions"] = dict.fromkeys(config["sphinx"]["local_extensions"], str(BOOK / "_ext"))
     for name in ("logo", "bibtex_bibfiles"):
         config.pop(name)
