@@ -1,7 +1,8 @@
 """Buttons that lead to the repository, Binder and Colab: only where `_config.yml` holds an address that exists."""
 
 PLACEHOLDER = "privlab-course/privlab"  # replaced in _config.yml when the repository has a public address
-BUTTONS = ("use_repository_button", "use_issues_button", "use_edit_page_button", "launch_buttons", "repository_url")
+# Without an address the theme makes no launch button; its launch options stay, for they also make the notebook to download.
+BUTTONS = ("use_repository_button", "use_issues_button", "use_edit_page_button", "repository_url")
 
 
 def has_address(url):
