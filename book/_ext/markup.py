@@ -7,7 +7,7 @@ from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style
 from pybtex.style.labels import BaseLabelStyle
 
-EMPTY_HEADER = re.compile(r"<th\b([^>]*)>\s*(?:&nbsp;|\xa0)?\s*</th>")
+EMPTY_HEADER = re.compile(r"<th\b([^>]*)>\s*(?:&nbsp;|\xa0|<p></p>)?\s*</th>")
 # In a wide table a spread may stand below its number, but its sign not alone.
 SPREAD = re.compile(r"(?<=\d) ± (?=\d)")
 CITED = re.compile(r'<div [^>]*class="citation[^>]*>')

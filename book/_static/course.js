@@ -4,7 +4,7 @@ const BOXES = ".highlight pre, .cell_output pre, .cell_output .output.text_html,
 function look(box) {
   const room = box.scrollWidth - box.clientWidth;
   box.classList.toggle("goes-on", room > 1 && box.scrollLeft < room - 1);
-  if (room > 1 && !box.hasAttribute("tabindex")) {
+  if (room > 1 && box.tabIndex < 0) { // the theme sets -1 on code that was hidden when it looked
     box.tabIndex = 0;
     if (!box.matches("pre, mjx-container")) { box.setAttribute("role", "group"); box.setAttribute("aria-label", "wide, scrolls sideways"); }
   }

@@ -11,7 +11,7 @@ from .pages import BOOK, ROOT
 sys.path.insert(0, str(BOOK / "_ext"))
 assets, figures, links, markup = (pytest.importorskip(name) for name in ("assets", "figures", "links", "markup"))
 REAL = "https://github.com/somebody/privlab"
-PAGE = "---\nkernelspec: {name: python3, display_name: Python 3}\n---\n# A page\n\n```{code-cell}\n1\n```\n"
+PAGE = (BOOK / "index.md").read_text().split("# What")[0] + "# A page\n\n```{code-cell} ipython3\n1\n```\n"
 
 
 @pytest.fixture(scope="module", params=[REAL, "the configured one"])
@@ -21,7 +21,7 @@ def tiny(request, tmp_path_factory):
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     if request.param == REAL:
         config["repository"]["url"] = REAL
-    config["execute"] = {"execute_notebooks": "off"}
+    config["execute"] = {"execute_notebooks": "force"}  # the theme copies an executed notebook
     config["sphinx"]["local_extensions"] = dict.fromkeys(config["sphinx"]["local_extensions"], str(BOOK / "_ext"))
     for name in ("logo", "bibtex_bibfiles"):
         config.pop(name)
@@ -29,6 +29,7 @@ def tiny(request, tmp_path_factory):
     (folder / "_config.yml").write_text(yaml.safe_dump(config))
     (folder / "_toc.yml").write_text("format: jb-book\nroot: index\n")
     (folder / "index.md").write_text(PAGE)
+    (folder / "index.ipynb").write_text("{}")  # Colab and Binder open the one beside the page
     start = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*start, "build", str(folder), "--path-output", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -44,6 +45,7 @@ def test_buttons_lead_to_the_repository_only_where_there_is_one(tiny):
     assert (f"mybinder.org/v2/gh/{path}/main?urlpath=lab/tree/book/index.ipynb" in page) is shown
     assert (f"{url}/issues/new" in page) is shown
     assert (f'href="{url}"' in page) is shown
+    assert "_sources/index.ipynb" in page  # can be downloaded in either case
 
 
 def test_the_placeholder_is_no_address():
@@ -69,6 +71,7 @@ def test_a_cell_that_shows_an_image_makes_a_picture_and_one_that_only_plots_a_dr
 
 def test_an_empty_header_becomes_a_cell_and_a_named_one_stays():
     assert markup.mended('<th class="blank">&nbsp;</th><th>psnr</th>') == '<td class="blank"></td><th>psnr</th>'
+    assert markup.mended('<th class="head"><p></p></th>') == '<td class="head"></td>'
     assert markup.mended("<thead>") == "<thead>"
 
 
