@@ -86,8 +86,8 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def notebooks(session: nox.Session) -> None:
-    """Write the .ipynb beside every chapter, which Colab and Binder open."""
-    run(session, "python", "book/build.py", "notebooks")
+    """Write the .ipynb beside every chapter, which Colab and Binder open; `-- --solutions` writes the teacher's."""
+    run(session, "python", "book/build.py", "notebooks", *session.posargs)
 
 
 @nox.session(default=False)

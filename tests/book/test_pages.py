@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from .pages import CHAPTERS, PAGES, SITE, SITE_PAGES, front_title, name
+from .pages import BOOK, CHAPTERS, PAGES, SITE, SITE_PAGES, front_title, name
 
 pytestmark = pytest.mark.browser
 STEAL = "reading-a-gradient/a-gradient-is-a-photograph"
@@ -115,7 +115,7 @@ def test_each_control_of_an_explorer_has_one_name_and_each_id_stands_once(visit,
         "[...document.querySelectorAll('.pl-explorer input')].map(i => [...i.labels].map(l => l.innerText))"
     )
     assert all(len(labels) == 1 and labels[0].strip() for labels in controls)
-    assert bool(controls) == ("_explorer(" in (ROOT / "book" / page.replace(".html", ".md")).read_text())
+    assert bool(controls) == ("_explorer(" in (BOOK / page.replace(".html", ".md")).read_text())
     ids = tab.evaluate("[...document.querySelectorAll('.pl-explorer [id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
 
