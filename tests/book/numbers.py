@@ -1158,7 +1158,7 @@ CELLS = [
         lambda out: tuple(out("{} updates of {} numbers each")),
     ),
     Held(SHARING, "Each message holds {} numbers for every image", lambda out: out("one message: (*, {})")),
-    Held(PHOTOGRAPH, "(a mean error per pixel of about {})", lambda out: 3072**-0.5),
+    Held(PHOTOGRAPH, "(a root-mean-square error per pixel of about {})", lambda out: 3072**-0.5),
     Held(
         PHOTOGRAPH,
         "Rounding undoes it up to about ${}$. And at ${}$, where nothing is exact, the server still has close copies",
