@@ -134,7 +134,7 @@ def clipped(bound: float) -> Objective:
 
 
 def cosine(parts: Sequence[Part]) -> Tensor:
-    """One less the cosine between two gradients. Source: Geiping et al. 2020, eq. 4; the talk's equation."""
+    """One minus the cosine between two gradients. Source: Geiping et al. 2020, eq. 4; the talk's equation."""
     product = _total([part.product() for part in parts])
     tiny = torch.finfo(product.dtype).tiny
     norms = [_total(each).clamp_min(tiny).sqrt() for each in ([p.norm() for p in parts], [p.sent.norm for p in parts])]

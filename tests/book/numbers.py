@@ -1643,7 +1643,7 @@ CELLS = [
     ),
     Held(
         SPLITNN,
-        "at b = 0.5 still two of five are recognised",
+        "At b = 0.5 still two of five are recognised",
         lambda out: Between(out("b = 0.5 knows * image {}%"), 35, 45),
         HIDE,
     ),
