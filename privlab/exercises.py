@@ -33,7 +33,7 @@ def check(
         return
     else:
         reached = (above is None or number > above) and (below is None or number < below) and number == number
-    got = f"{number:.4g}{after}" if number is not None else _shown(answer)
+    got = f"{_rounded(number)}{after}" if number is not None else _shown(answer)
     print(f"{REACHED}: {got}" if reached else f"{NOT_YET}: got {got}; wanted: {wanted}{after}")
 
 
@@ -54,6 +54,11 @@ def _number(answer: Any) -> float | None:
         return float(values.reshape(-1)[0]) if values.size == 1 and values.dtype.kind in "iuf" else None
     except Exception:  # whatever a student's object does when it is read as numbers
         return None
+
+
+def _rounded(number: float) -> str:
+    """To four digits, and below one to two: a page has no room for more, nor has anybody a use."""
+    return f"{number:.0f}" if number.is_integer() else f"{number:.4g}" if abs(number) >= 1 else f"{number:.2g}"
 
 
 def _same(answer: Any, equal: Any) -> bool:

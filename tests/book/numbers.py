@@ -1145,6 +1145,11 @@ ROWS += [
 SHARING = "sharing/who-is-listening.md"
 
 
+def falls(before: float, by_distances: float, by_squares: float) -> float:
+    """How many times more a number falls in the second way than in the first."""
+    return (before - by_squares) / (before - by_distances)
+
+
 def one_hot(out: Any) -> float:
     """What the exercise on filters prints of a network that transmits, before what it prints of a pruned one."""
     share: float = out.each("reached: {}", "carried = transmission")[0][0]
@@ -1474,11 +1479,9 @@ CELLS = [
     Held(CLINIC, "worse than none, which gave {} dB", lambda out: out("no prior PSNR {} dB")),
     Held(
         CLINIC,
-        "it asks for a tenth less noise, or less",
-        lambda out: tuple(
-            Between(1 - tight / wide, 0, 0.1)
-            for tight, wide in zip(out("prv [{}, {}]"), out("rdp [{}, {}]"), strict=True)
-        ),
+        "The PRV accountant is the tighter one",
+        lambda out: Between(1 - out("prv: noise multiplier {}") / out("rdp: noise multiplier {}"), 0, 0.1),
+    ),
     ),
     Held(
         WIRE,
@@ -1518,8 +1521,8 @@ CELLS = [
         WIRE,
         "It loses nine decibels, and still names most of the images",
         lambda out: (
-            Between(out("decoded: PSNR {} dB") - out("PSNR {} dB", "shadow, fixed"), 8.5, 9.5),
-            Between(out("image {}%", "shadow, fixed"), 70, 95),
+            Between(out("decoded: PSNR {} dB") - out("PSNR {} dB", "attack(g, sent"), 8.5, 9.5),
+            Between(out("image {}%", "attack(g, sent"), 70, 95),
         ),
     ),
     Held(NOISE, "test it on {} images that nobody has", lambda out: out("data: {} images of digits") - 1000),
@@ -1557,7 +1560,7 @@ CELLS = [
     ),
     Held(
         NOISE,
-        "Between {} and {}. The mean of $K$ answers",
+        "Between {} and {} rounds are needed",
         lambda out: (
             max(count for count, named in out.each("{} rounds: {} identified") if named < 0.5),
             min(count for count, named in out.each("{} rounds: {} identified") if named >= 0.5),
@@ -1567,11 +1570,11 @@ CELLS = [
         NOISE,
         "There $R$ is {}: of the {} that the trap gained over an honest fresh layer, two thirds are gone",
         lambda out: (
-            out("1 pinned * R {}", "spread * unit"),
-            out("0 pinned * R {}", "spread * unit") - out("honest, fresh R = {}"),
+            out("spread 1: * recall {}"),
+            out("spread 0: * recall {}") - out("honest, fresh R = {}"),
             Between(
-                (out("0 pinned * R {}", "spread * unit") - out("1 pinned * R {}", "spread * unit"))
-                / (out("0 pinned * R {}", "spread * unit") - out("honest, fresh R = {}")),
+                (out("spread 0: * recall {}") - out("spread 1: * recall {}"))
+                / (out("spread 0: * recall {}") - out("honest, fresh R = {}")),
                 0.6,
                 0.73,
             ),
@@ -1630,16 +1633,8 @@ CELLS = [
     ),
     Held(
         HIDE,
-        "the squared form falls by {} or so, twice as much as under the other",
-        lambda out: (
-            out("none dCor * squared {}") - out("squared dCor * squared {}"),
-            Between(
-                (out("none dCor * squared {}") - out("squared dCor * squared {}"))
-                / (out("none dCor * squared {}") - out("distances dCor * squared {}")),
-                1.7,
-                2.4,
-            ),
-        ),
+        "Under its own loss the squared form falls about twice as much as under the other",
+        lambda out: Between(falls(*(each[0] for each in out.each("squared form {} |"))), 1.7, 2.4),
     ),
     Held(
         SPLITNN,
@@ -1649,7 +1644,7 @@ CELLS = [
     ),
     Held(
         PHOTOGRAPH,
-        "Recall is {}. Does a client with one very private image in its batch have a {} % risk",
+        "Recall is {}. Does a client with one very private image in its batch have a risk of {} %",
         lambda out: (
             out("R = {}", "guess = gradient_extraction"),
             percent(out("R = {}", "guess = gradient_extraction")),

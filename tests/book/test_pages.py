@@ -97,7 +97,9 @@ def test_stored_frames_are_looked_up_offline(visit, page, label):
 def test_every_setting_of_the_page_has_a_frame(visit):
     tab = visit(f"{STEAL}.html")
     seen = set()
-    batch, scale, neurons = (tab.get_by_label(label) for label in ("Batch size", "Scaling factor s", "Neurons"))
+    batch, scale, neurons = (
+        tab.get_by_role("slider", name=label) for label in ("Batch size", "Scaling factor s", "Neurons")
+    )
     for first in range(5):
         for second in range(6):
             for third in range(2):
