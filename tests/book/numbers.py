@@ -1482,7 +1482,6 @@ CELLS = [
         "The PRV accountant is the tighter one",
         lambda out: Between(1 - out("prv: noise multiplier {}") / out("rdp: noise multiplier {}"), 0, 0.1),
     ),
-    ),
     Held(
         WIRE,
         "every image's activations thirty times, {} kB each time, and an image has {} bytes",
