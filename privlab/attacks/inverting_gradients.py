@@ -35,7 +35,7 @@ THREAT = ThreatModel(
     source="Zen, section 6",
 )
 DECAY_AT = (3 / 8, 5 / 8, 7 / 8)  # of the iterations: there the step shrinks to a tenth
-ALPHA = 0.02  # decibels more on photographs than 0.01, in colour and grey; on enlarged digits two fewer
+ALPHA = 0.02  # chosen on eight victims a kind: photographs, where it beats 0.01, and digits, where it does not
 EASED = (4.0, 2.0, 1.0, 1.0)  # how often the total variation counts before, between and after those
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Adam's own defaults
 
