@@ -6,6 +6,7 @@ from privlab.attacks import (
     gradient_extraction,
     inverting_gradients,
     label_inference,
+    membership,
     noisy_extraction,
     text_extraction,
     transmission,
@@ -24,6 +25,7 @@ THREATS: tuple[ThreatModel, ...] = (
     deep_leakage.THREAT,
     inverting_gradients.THREAT,
     *decoder.THREATS,
+    *membership.THREATS,
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "gradient_extraction",
     "inverting_gradients",
     "label_inference",
+    "membership",
     "noisy_extraction",
     "text_extraction",
     "transmission",

@@ -108,6 +108,24 @@ _OMNIGLOT = tuple(
         (2, "b75a71a51d3b13f821f212756fe481fd", 1.6),
     )
 )
+_LOCATION = File(
+    "location30/dataset_location.tgz",
+    "https://github.com/privacytrustlab/datasets/raw/master/dataset_location.tgz",
+    "md5:66851c781a61f51b35ead292b5f303e3",
+    0.3,
+)
+_ADULT = tuple(
+    File(
+        f"adult/adult.{ending}",
+        f"https://archive.ics.uci.edu/ml/machine-learning-databases/adult/adult.{ending}",
+        f"md5:{digest}",
+        size,
+    )
+    for ending, digest, size in (
+        ("data", "5d7c39d7b8804f071cdd1f2a7c460872", 4.0),
+        ("test", "35238206dfdf7f1fe215bbb874adecdc", 2.0),
+    )
+)
 _CLOTHES = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 _OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # EMNIST's six ways of grouping characters into classes (Cohen et al. 2017, Table II).
@@ -142,6 +160,35 @@ _ENTRIES = [
         "PSF",
         "",
         stands_for="imdb",
+    ),
+    Entry(
+        "tumours",
+        "scikit-learn's breast cancer records: 30 measures of cell nuclei",
+        "embedded",
+        ("malignant", "benign"),
+        "BSD-3 (data: UCI, CC BY 4.0)",
+        "",
+        stands_for="location30",
+    ),
+    Entry(
+        "location30",
+        "Location-30: 446 kinds of places where 5010 people were, of 30 kinds of people",
+        "table",
+        tuple(f"kind {i}" for i in range(30)),
+        "not stated; cite Shokri et al. 2017",
+        "tumours",
+        (_LOCATION,),
+        examples=5010,
+    ),
+    Entry(
+        "adult",
+        "Adult: income above 50K, by 14 attributes of the census of 1994",
+        "table",
+        ("<=50K", ">50K"),
+        "CC BY 4.0",
+        "tumours",
+        _ADULT,
+        examples=32_561,
     ),
     Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST, examples=60_000, sizes=(28,)),
     Entry(

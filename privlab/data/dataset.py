@@ -90,6 +90,35 @@ class Text:
         return " ".join(self.vocabulary[token] for token in self.tokens[index].tolist() if token)
 
 
+@dataclass(frozen=True)
+class Table:
+    """Records with labels: a row each.
+
+    values: float32 `(N, F)` in [0, 1]. labels: int64 `(N,)`. features: what each of the F columns means.
+    """
+
+    name: str
+    split: str
+    values: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+    source: str
+    checksum: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, chosen: Tensor | slice | list[int]) -> "Table":
+        """The chosen records as a data set of their own."""
+        return replace(self, values=self.values[chosen], labels=self.labels[chosen])
+
+    def sample(self, count: int, seed: int | torch.Generator = 0) -> "Table":
+        """`count` records drawn without replacement. Raises ValueError for more than there are."""
+        checks.whole("count", count, 1, len(self))
+        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:count]]
+
+
 def to_pixels(images: np.ndarray) -> Tensor:
     """uint8 arrays `(N, H, W)` or `(N, H, W, C)` as a tensor `(N, C, H, W)`."""
     if images.dtype != np.uint8 or images.ndim not in (3, 4):

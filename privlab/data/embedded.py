@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from skimage import data as photographs
 from skimage.transform import resize
-from sklearn.datasets import load_digits, load_sample_image
+from sklearn.datasets import load_breast_cancer, load_digits, load_sample_image
 
 PATCH_SIZES = (32, 64, 224)
 _PHOTOGRAPHS = {
@@ -68,6 +68,24 @@ def patches(split: str, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     images, labels = _patches(size)
     chosen = _hold_out(len(images), split)
     return images[chosen], labels[chosen]
+
+
+@functools.lru_cache(maxsize=1)
+def _tumours() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    held = load_breast_cancer()
+    low, high = held.data.min(0), held.data.max(0)
+    values = ((held.data - low) / (high - low)).astype(np.float32)
+    return values, held.target, tuple(str(name) for name in held.feature_names)
+
+
+def tumours(split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """456 train or 113 test records `(N, 30)` in [0, 1], labels (0 malignant, 1 benign) and the features' names.
+
+    Each feature is scaled by its smallest and largest value of all 569.
+    """
+    values, labels, names = _tumours()
+    chosen = _hold_out(len(values), split)
+    return values[chosen], labels[chosen], names
 
 
 def manual() -> tuple[list[str], list[int], tuple[str, ...]]:

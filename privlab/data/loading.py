@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from privlab import checks, runtime
-from privlab.data import arrays, embedded, fetch, formats, pictures, sums, text
+from privlab.data import arrays, embedded, fetch, formats, pictures, sums, tables, text
 from privlab.data.catalogue import CATALOGUE, Entry
-from privlab.data.dataset import Dataset, Text, to_pixels
+from privlab.data.dataset import Dataset, Table, Text, to_pixels
 from privlab.data.names import unknown
 from privlab.data.reading import reading
 
@@ -39,8 +39,9 @@ def load(
     (32, 64, 224) and MedMNIST (28, 64, 128, 224). `channels`: 1 or 3, for folders and zips of pictures.
     `words` (10,000) and `length` (250): the size of the vocabulary and the tokens a passage, for text.
     An argument that a data set has no use for is refused. With `download=False` nothing is fetched.
-    Returns a `Dataset` (images) or a `Text`. Raises ValueError for an unknown name, split or setting, and for a file
-    that is altered or cannot be read, with its name; FileNotFoundError when the data are neither here nor to be had.
+    Returns a `Dataset` (images), a `Text` or a `Table`. Raises ValueError for an unknown name, split or setting, and
+    for a file that is altered or cannot be read, with its name; FileNotFoundError when the data are neither here nor
+    to be had.
     """
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"name={name!r} is a {type(name).__name__}; give a data set's name or a path")
@@ -60,6 +61,8 @@ def load(
     if entry.kind == "imdb":
         with reading(found[0].path):
             return _reviews(entry, found[0], split, words, length)
+    if entry.kind == "table" and found[0].path.suffix.lower() != ".npz":
+        return _records(entry, found, split)
     return _images(entry, found, split, size, channels)
 
 
@@ -91,10 +94,12 @@ def _fits(
     entry: Entry, split: str, size: int | None, channels: int | None, words: int | None, length: int | None
 ) -> None:
     """Raise ValueError for a split that a known set does not have, and for a setting that it would swallow."""
-    if entry.kind == "omniglot" and split != "train":
-        raise ValueError(f"{entry.name} is one set of images, taken as split='train'; leave split={split!r} out")
+    if entry.name in ("omniglot", "location30") and split != "train":
+        raise ValueError(f"{entry.name} is one set, taken as split='train'; leave split={split!r} out")
     if entry.kind not in ("npz", "images") and split == "val":
         raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
+    if entry.kind == "table" or entry.name == "tumours":
+        return _refuse(entry.name, "images and text", size=size, channels=channels, words=words, length=length)
     if entry.kind == "imdb" or entry.name == "manual":
         return _refuse(entry.name, "images", size=size, channels=channels)
     _refuse(entry.name, "text", words=words, length=length)
@@ -159,14 +164,15 @@ def fingerprint(name: str, split: str = "train") -> tuple[str, str]:
     if entry and not entry.embedded and split != "val":
         found = fetch.locate(entry, online=False)
         if found[0].sha256:  # a folder has none
-            return _origin(_of_split(found, split) if entry.kind == "idx" and len(found) > 1 else found)
+            return _origin(_of_split(entry, found, split))
     dataset = load(name, split, download=False)
     return dataset.checksum, dataset.source
 
 
-def _of_split(found: list[sums.Found], split: str) -> list[sums.Found]:
-    """Images and labels of one split, of the four files of an IDX data set."""
-    return found[:2] if split == "train" else found[2:]
+def _of_split(entry: Entry, found: list[sums.Found], split: str) -> list[sums.Found]:
+    """The files of one split: half of them, in sets of images and labels and in Adult."""
+    half = len(found) // 2 if entry.kind in ("idx", "table") else 0
+    return (found[:half] if split == "train" else found[half:]) if half else found
 
 
 def _embedded(entry: Entry, split: str, size: int | None, words: int, length: int) -> Any:
@@ -174,6 +180,9 @@ def _embedded(entry: Entry, split: str, size: int | None, words: int, length: in
         texts, topics, names = embedded.manual()
         parts, labels = text.passages(texts, topics, length)
         return _text(entry.name, split, parts, labels, parts, names, words, length, "embedded")
+    if entry.name == "tumours":
+        values, classes, features = embedded.tumours(split)
+        return _table(entry, split, values, classes, features, "embedded", embedded.checksum(values, classes))
     images, targets = embedded.patches(split, size or 32) if entry.name == "patches" else embedded.digits(split)
     numbers = torch.from_numpy(targets.astype(np.int64))
     checksum = embedded.checksum(images, targets)
@@ -188,6 +197,26 @@ def _text(name, split, parts, labels, known, classes, words, length, source, che
         tokens, numbers = tokens[chosen], numbers[chosen]
         checksum = embedded.checksum(tokens.numpy())
     return Text(name, split, tokens, numbers, tuple(classes), vocabulary, source, checksum)
+
+
+def _table(entry: Entry, split: str, values: np.ndarray, labels: np.ndarray, features, source, checksum) -> Table:
+    numbers = torch.from_numpy(labels.astype(np.int64))
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(entry.classes):
+        raise ValueError(
+            f"{entry.name} holds labels from {labels.min()} to {labels.max()}, of {len(entry.classes)} classes"
+        )
+    return Table(entry.name, split, torch.from_numpy(values), numbers, entry.classes, features, source, checksum)
+
+
+def _records(entry: Entry, found: list[sums.Found], split: str) -> Table:
+    of_split = _of_split(entry, found, split)
+    with reading(of_split[0].path):
+        if entry.name == "location30":
+            values, labels, features = tables.location(found[0].path)
+        else:
+            values, labels, features = tables.adult(of_split[0].path, found[0].path)
+    checksum, source = _origin(of_split, values, labels)
+    return _table(entry, split, values, labels, features, source, checksum)
 
 
 def _reviews(entry: Entry, found: sums.Found, split: str, words: int, length: int) -> Text:
@@ -211,7 +240,7 @@ def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None,
         with reading(path):
             images, targets, users, classes = formats.omniglot([item.path for item in found])
     elif entry.kind == "idx":
-        found = _of_split(found, split)
+        found = _of_split(entry, found, split)
         images, targets = map(_idx, found)
         if (images.ndim, targets.ndim) != (3, 1):
             raise ValueError(

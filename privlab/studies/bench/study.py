@@ -26,6 +26,8 @@ PAPER_DATA = {
     "manual": ("IMDB", False),
     "pneumoniamnist": ("PneumoniaMNIST", True),
     "pathmnist": ("PathMNIST", True),
+    "fashion-mnist": ("FMNIST", True),
+    "cifar100": ("CIFAR-100", True),
 }
 
 
