@@ -37,7 +37,7 @@ THREATS = (
         access="black-box",
         security="honest-but-curious",
         reads="prediction",
-        capability="asks the trained model about an example, and trains models of its own on data of the same kind",
+        capability="Asks the trained model about an example, and trains models of its own on data of the same kind.",
         source=_SOURCE,
     ),
     ThreatModel(
@@ -46,8 +46,8 @@ THREATS = (
         position="client",
         access="white-box",
         security="honest-but-curious",
-        reads="model",
-        capability="has the global model of every round, as any client does",
+        reads="prediction",
+        capability="Has the global model of every round, as each client does, and asks it about an example.",
         source="Nasr et al. 2019; the talk, slide on membership inference",
     ),
     ThreatModel(
@@ -57,7 +57,7 @@ THREATS = (
         access="white-box",
         security="honest-but-curious",
         reads="update",
-        capability="has every client's update of every round, and holds an example against it",
+        capability="Has each client's update in every round, and compares it with the gradient of an example.",
         source="Nasr et al. 2019; the talk, slide on membership inference",
     ),
 )
@@ -109,11 +109,11 @@ def lira(target: Tensor, references: Tensor, used: Tensor, *, online: bool = Tru
     Source: Carlini et al. 2022, Algorithm 1 and equations 3 and 4 (their code shares the variance of all signals taken
     together, that between examples included).
     """
-    outside = _Moments(references, ~used, online=online, used=used, target=target)
+    outside = _Moments(references, used, trained=False, online=online, target=target)
     spread = outside.pooled() if shared else outside.own("not trained")
     if not online:
         return (target - outside.mean) / spread.sqrt()
-    inside = _Moments(references, used, online=online, used=used, target=target)
+    inside = _Moments(references, used, trained=True, online=online, target=target)
     wide = inside.pooled() if shared else inside.own("trained")
     return _normal(target, inside.mean, wide) - _normal(target, outside.mean, spread)
 
@@ -128,11 +128,11 @@ def bavaria(target: Tensor, references: Tensor, used: Tensor, *, online: bool = 
     examples).
     """
     checks.number("strength", strength, 0, open_low=True)
-    outside = _Moments(references, ~used, online=online, used=used, target=target)
+    outside = _Moments(references, used, trained=False, online=online, target=target)
     if not online:
         centre, scale, _ = outside.predictive(strength)
         return (target - centre) / scale
-    inside = _Moments(references, used, online=online, used=used, target=target)
+    inside = _Moments(references, used, trained=True, online=online, target=target)
     return _student(target, *inside.predictive(strength)) - _student(target, *outside.predictive(strength))
 
 
@@ -165,9 +165,9 @@ def rmia(
             f"population signals have shapes {tuple(of_target.shape)} and {tuple(of_references.shape)}; "
             f"expected ({len(flat)}, Z) and ({len(references)}, Z)"
         )
-    outside = _Moments(references.exp(), ~used, online=online, used=used, target=target).mean
+    outside = _Moments(references.exp(), used, trained=False, online=online, target=target).mean
     if online:
-        any_model = (outside + _Moments(references.exp(), used, online=online, used=used, target=target).mean) / 2
+        any_model = (outside + _Moments(references.exp(), used, trained=True, online=online, target=target).mean) / 2
     else:
         any_model = ((1 + slope) * outside + 1 - slope) / 2
     everywhere = of_references.exp().mean(0)
@@ -241,10 +241,11 @@ def update_alignment(update: Tensor, slopes: Tensor) -> Tensor:
 
 
 class _Moments:
-    """Count, mean and sum of squares of each example's signals over the chosen references."""
+    """Count, mean and sum of squares of each example's signals over the references that were (not) trained on it."""
 
-    def __init__(self, references: Tensor, chosen: Tensor, *, online: bool, used: Tensor, target: Tensor) -> None:
+    def __init__(self, references: Tensor, used: Tensor, *, trained: bool, online: bool, target: Tensor) -> None:
         _check_references(references, used, online=online)
+        chosen = used if trained else ~used
         if target.dim() not in (1, 2) or target.shape[-1] != references.shape[1] or not target.isfinite().all():
             raise ValueError(
                 f"target has shape {tuple(target.shape)}, expected (T, {references.shape[1]}) finite signals; "
