@@ -1,0 +1,1 @@
+"""Membership inference beyond "Zen": attacks over references, positions, and what an attack shows of ε. Sentences are ours."""

@@ -1,0 +1,146 @@
+"""Which attack is best with how many reference models."""
+
+import functools
+
+import torch
+from torch import Tensor
+
+from privlab import runtime
+from privlab.attacks import membership
+from privlab.metrics import membership as metrics
+from privlab.sharing import predictions
+from privlab.studies._data import checksum, dataset
+from privlab.studies.bench.sentence import Found, both, told
+from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
+from privlab.studies.bench.takes import Takes
+from privlab.studies.membership._records import EXAMPLES, inputs, maker
+
+TARGETS, MOST, POPULATION, EPOCHS = 8, 64, 400, 100
+REFERENCES = (4, 16, 64)
+ATTACKS = ("rmia", "lira", "lira shared", "bavaria")
+
+
+def cells(name: str) -> list[Cell]:
+    """The loss alone, and four attacks with 4, 16 and 64 references, which were trained on the example or not, or not only."""
+    base = {"data": name, "model": "mlp"}
+    alone = [{**base, "attack": "loss", "references": 0, "online": False}]
+    return alone + [
+        {**base, "attack": attack, "references": count, "online": online}
+        for attack in ATTACKS
+        for count in REFERENCES
+        for online in (True, False)
+        if not (attack == "lira" and count == REFERENCES[0])  # of four, some have one of a sort: no variance
+    ]
+
+
+@functools.lru_cache(maxsize=2)
+def _answers(name: str, seed: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """What 8 targets and 64 references say of all records, the records' labels, and who was trained on what.
+
+    The last records are the population, on which nobody was trained.
+    """
+    values, labels, classes = inputs(name, EXAMPLES + POPULATION, seed)
+    values, labels = values.to(device), labels.to(device)
+    members = len(values) - POPULATION
+    used = torch.zeros(TARGETS + MOST, len(values), dtype=torch.bool)
+    used[:, :members] = predictions.halves(TARGETS + MOST, members, runtime.derive(seed, "halves"))
+    make = maker(tuple(values.shape[1:]), classes)
+    made = predictions.fit_and_ask(make, values, labels, used, epochs=EPOCHS, seed=seed, progress=False)
+    return made.cpu(), labels.cpu(), used
+
+
+def _scores(cell: Cell, logits: Tensor, labels: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+    """The attack's scores of the targets `(T, N)`, and which of the N examples it could score."""
+    count, members = cell["references"], len(labels) - POPULATION
+    loss = membership.negative_loss(logits, labels)
+    mine, theirs = slice(0, TARGETS), slice(TARGETS, TARGETS + count)
+    if cell["attack"] == "loss":
+        return loss[mine, :members], torch.ones(members, dtype=torch.bool)
+    inside = used[theirs, :members]
+    least = 2 if cell["attack"] == "lira" else 1
+    known = ((~inside).sum(0) >= least) & ((inside.sum(0) >= least) | (not cell["online"]))
+    inside, online = inside[:, known], cell["online"]
+    if cell["attack"] == "rmia":
+        population = loss[mine, members:], loss[theirs, members:]
+        target, references = loss[mine, :members][:, known], loss[theirs, :members][:, known]
+        return membership.rmia(target, references, inside, population=population, online=online), known
+    scaled = membership.scaled_confidence(logits, labels)
+    target, references = scaled[mine, :members][:, known], scaled[theirs, :members][:, known]
+    if cell["attack"] == "bavaria":
+        return membership.bavaria(target, references, inside, online=online), known
+    shared = cell["attack"] == "lira shared"
+    return membership.lira(target, references, inside, online=online, shared=shared), known
+
+
+def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
+    """Eight targets, each trained on a random half of 1000 records; means over the targets.
+
+    scored: the share of records that the attack could score, having references of both sorts.
+    """
+    logits, labels, used = _answers(cell["data"], seed, str(device))
+    members = len(labels) - POPULATION
+    scores, known = _scores(cell, logits, labels, used)
+    inside = used[:TARGETS, :members]
+    found = metrics.score(scores, inside[:, known])
+    right = (logits[:TARGETS].argmax(2) == labels).double()
+    return {
+        "auc": found.auc,
+        "tpr_at_fpr_1pct": found.tpr_at_fpr_1pct,
+        "scored": known.double().mean().item(),
+        "model_accuracy": right[:, members:].mean().item(),
+        "gap": (right[:, :members][inside].mean() - right[:, members:].mean()).item(),
+    }
+
+
+def _best(table: Table, count: int, attack: str, metric: str) -> Found:
+    own = {"references": count, "online": True}
+    others = [name for name in ATTACKS if name != attack and table.select(attack=name, **own).rows]
+    return both(*(told(table.gains(metric, {**own, "attack": other}, {**own, "attack": attack})) for other in others))
+
+
+def _references_help(table: Table) -> Found:
+    few = {"attack": "loss", "references": 0}
+    return {
+        attack: told(table.gains("auc", few, {"attack": attack, "references": MOST, "online": True}), 0.05)
+        for attack in ATTACKS
+    }
+
+
+STUDY = Study(
+    id="membership/attacks",
+    title="Membership attacks over the number of reference models",
+    source="Carlini et al. 2022; Zarifzadeh et al. 2024; Brännvall 2026",
+    version=1,
+    cells=cells,
+    run=run,
+    data={"fast": ("digits",), "real": ("location30", "mnist"), "paper": ("location30", "mnist")},
+    seeds={"fast": 3, "real": 3, "paper": 3},
+    knob="references",
+    metrics=("auc", "tpr_at_fpr_1pct", "scored", "model_accuracy", "gap"),
+    load=dataset,
+    checksum=checksum,
+    takes=Takes(kind="records", least=1000),
+    claims=(
+        Claim(
+            "With four references the relative attack has the largest area under the curve.",
+            "Zarifzadeh et al. 2024, section 4",
+            lambda table: _best(table, 4, "rmia", "auc"),
+            "online, against LiRA with shared variance and BaVarIA",
+            ours=True,
+        ),
+        Claim(
+            "With 64 references BaVarIA has the largest area under the curve.",
+            "Brännvall 2026, section 5",
+            lambda table: _best(table, 64, "bavaria", "auc"),
+            "online, against LiRA, LiRA with shared variance and the relative attack",
+            ours=True,
+        ),
+        Claim(
+            "Reference models raise the area under the curve.",
+            "Carlini et al. 2022, section V",
+            _references_help,
+            "64 of them, online, by more than 0.05 over the loss alone",
+            ours=True,
+        ),
+    ),
+)
