@@ -6,13 +6,15 @@ from privlab.explore.explorer import Explorer, Knob
 from privlab.explore.figures import show_images, style
 from privlab.explore.frame import Frame, Panel
 from privlab.explore.hiding import hide, hide_explorer
+from privlab.explore.inferring import infer, infer_explorer
 from privlab.explore.inverting import invert, invert_explorer
 from privlab.explore.leaking import leak, leak_explorer
 from privlab.explore.noise import blur, blur_explorer
+from privlab.explore.showing import show, show_explorer
 from privlab.explore.stealing import steal, steal_explorer
 
 # Those whose frames are made beforehand.
-STORED = {"decode": decode_explorer, "hide": hide_explorer, "leak": leak_explorer}
+STORED = {"decode": decode_explorer, "hide": hide_explorer, "infer": infer_explorer, "leak": leak_explorer}
 
 __all__ = [
     "STORED",
@@ -28,10 +30,14 @@ __all__ = [
     "flag_explorer",
     "hide",
     "hide_explorer",
+    "infer",
+    "infer_explorer",
     "invert",
     "invert_explorer",
     "leak",
     "leak_explorer",
+    "show",
+    "show_explorer",
     "show_images",
     "steal",
     "steal_explorer",

@@ -1,1 +1,1 @@
-"""Membership inference beyond "Zen": attacks over references, positions, and what an attack shows of ε. Sentences are ours."""
+"""Membership inference beyond "Zen": attacks, positions, and what an attack shows of ε. The sentences are ours."""

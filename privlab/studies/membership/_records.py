@@ -13,10 +13,11 @@ WIDTHS = (64, 64)
 
 
 def inputs(name: str, count: int, seed: int) -> tuple[Tensor, Tensor, int]:
-    """`count` records `(N, C, H, W)` in [0, 1] (a table's as images of one line), labels, and how many classes there are.
+    """`count` records `(N, C, H, W)` in [0, 1] (a table's as images of one line), labels, and how many classes there
+    are.
 
-    Of the labels 15 in 100 are drawn anew: what is learned of these is learned by heart. As many records as there are, if
-    there are fewer.
+    Of the labels 15 in 100 are drawn anew: what is learned of these is learned by heart. As many records as there
+    are, if there are fewer.
     """
     source = dataset(name)
     drawn = source.sample(min(count, len(source)), runtime.derive(seed, "records"))

@@ -21,7 +21,9 @@ ATTACKS = ("rmia", "lira", "lira shared", "bavaria")
 
 
 def cells(name: str) -> list[Cell]:
-    """The loss alone, and four attacks with 4, 16 and 64 references, which were trained on the example or not, or not only."""
+    """The loss alone, and four attacks with 4, 16 and 64 references, which were trained on the example or not, or not
+    only.
+    """
     base = {"data": name, "model": "mlp"}
     alone = [{**base, "attack": "loss", "references": 0, "online": False}]
     return alone + [

@@ -26,8 +26,8 @@ def cells(name: str) -> list[Cell]:
 
 @functools.lru_cache(maxsize=2)
 def _seen(name: str, seed: int, device: str) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Of the victim's records and as many others: the final model's losses, those of every round's global model `(R, N)`,
-    the alignment with the victim's update in every round `(R, N)`; and the final accuracy.
+    """Of the victim's records and as many others: the final model's losses, those of every round's global model `(R,
+    N)`, the alignment with the victim's update in every round `(R, N)`; and the final accuracy.
     """
     values, labels, classes = inputs(name, EXAMPLES, seed)
     values, labels = values.to(device), labels.to(device)
@@ -69,8 +69,9 @@ def _slopes(model: torch.nn.Module, asked: Tensor, truth: Tensor) -> Tensor:
 
 
 def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
-    """FedAvg of five clients; the victim is the first. Outside: the loss under the final model. As a client: the mean loss
-    under the global models of all rounds. At the server: the mean alignment of an example's gradient with the victim's update.
+    """FedAvg of five clients; the victim is the first. Outside: the loss under the final model. As a client: the mean
+    loss under the global models of all rounds. At the server: the mean alignment of an example's gradient with the
+    victim's update.
     """
     final, rounds, aligned, right = _seen(cell["data"], seed, str(device))
     scores = {"outside": final, "client": rounds.mean(0), "server": aligned.mean(0)}[cell["position"]]
