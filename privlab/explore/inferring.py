@@ -125,7 +125,7 @@ def _curve(scores: Tensor, inside: Tensor) -> str:
 
 def _losses(losses: Tensor, inside: Tensor) -> str:
     """How often each loss occurs among members and others, on a logarithmic axis."""
-    low, high, count = -4.0, 1.0, 25
+    low, high, count = -3.0, 1.0, 24
     logs = losses.double().clamp_min(10**low).log10().clamp(low, high - 1e-6)
     tops = [torch.histc(logs[chosen], count, low, high) / chosen.sum() for chosen in (inside, ~inside)]
     most = max(float(top.max()) for top in tops)
@@ -140,7 +140,7 @@ def _losses(losses: Tensor, inside: Tensor) -> str:
         key = 14 + 16 * row
         parts += f'<line x1="{LEFT + 98}" x2="{LEFT + 122}" y1="{key}" y2="{key}" stroke-width="2" {style}/>'
         parts += f'<text x="{LEFT + 128}" y="{key + 4}">{who}</text>'
-    for value in (-4, -2, 0):
+    for value in (-3, -2, -1, 0):
         x = LEFT + WIDE * (value - low) / (high - low)
         parts += f'<text x="{x:.0f}" y="{HIGH + 16}" text-anchor="middle">{10.0**value:g}</text>'
     return _box(parts, "loss (the smallest at the left edge)")

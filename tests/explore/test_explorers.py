@@ -25,6 +25,8 @@ EXPLORERS = {
     "flag": explore.flag_explorer,
     "invert": explore.invert_explorer,
     "leak": explore.leak_explorer,
+    "infer": explore.infer_explorer,
+    "show": explore.show_explorer,
 }
 
 

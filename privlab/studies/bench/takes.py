@@ -14,7 +14,7 @@ TEXTS = ("imdb", "manual")
 class Takes:
     """What data a study can be run on.
 
-    kind: `images`, each with one label, or `text`. least: how many examples at least, no two of them alike. side,
+    kind: `images`, each with one label, `text`, or `records`, a table or images of any form. least: how many examples at least, no two of them alike. side,
     widest: pixels of the shorter and of the longer side. channels: how many an image may have. classes: how many at
     least; of more than two, those beyond the commonest `classes` - 1 hold a fiftieth, so that samples have them.
     alike: how many images some class has at least.
@@ -31,6 +31,8 @@ class Takes:
     def check(self, study_id: str, name: str, found: Any) -> None:
         """Raises ValueError, in words, for a data set that the study cannot take."""
         kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
+        if self.kind == "records" and kind != "text":
+            return self._check_records(study_id, name, found)
         if kind != self.kind:
             known = ", ".join(TEXTS) if self.kind == "text" else "those that `privlab data list` shows, or your own"
             raise ValueError(f"{study_id} reads {self.kind}; {name!r} holds {kind}. Sets of {self.kind}: {known}")
@@ -39,6 +41,13 @@ class Takes:
         if isinstance(found, Dataset):
             self._check_form(study_id, name, found)
             self._check_labels(study_id, name, found)
+
+    def _check_records(self, study_id: str, name: str, found: Any) -> None:
+        if len(found) < self.least:
+            raise ValueError(f"{study_id} needs {self.least} records or more; {name!r} holds {len(found)}")
+        if found.labels.dim() != 1 or len(found.labels.unique()) < 2:
+            form = "several labels a record" if found.labels.dim() != 1 else "records of one class"
+            raise ValueError(f"{study_id} takes records with one label each, of two classes or more; {name!r} has {form}")
 
     def _check_form(self, study_id: str, name: str, found: Dataset) -> None:
         channels, *sides = found.shape

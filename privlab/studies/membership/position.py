@@ -50,13 +50,18 @@ def _seen(name: str, seed: int, device: str) -> tuple[Tensor, Tensor, Tensor, fl
             batch=BATCH,
             lr=LR,
             seed=runtime.derive(seed, "round", number),
-            listen=lambda _, client, update, sent=sent: sent.append(update) if client == 0 else None,
+            listen=functools.partial(_keep, sent),
         )
         flat = torch.cat([sent[0][name].flatten() for name, _ in model.named_parameters()])
         aligned.append(membership.update_alignment(flat, slopes))
         losses.append(membership.negative_loss(predictions.predict(model, asked), truth))
     right = federated.accuracy(model, values[half + count :], labels[half + count :])
     return losses[-1].cpu(), torch.stack(losses).cpu(), torch.stack(aligned).cpu(), right
+
+
+def _keep(sent: list[federated.Update], _round: int, client: int, update: federated.Update) -> None:
+    if client == 0:
+        sent.append(update)
 
 
 def _slopes(model: torch.nn.Module, asked: Tensor, truth: Tensor) -> Tensor:
