@@ -579,7 +579,7 @@ ROWS += [
     ),
 ]
 
-NOISE = "reading-a-gradient/noise-and-detection.md"
+NOISE = "reading-a-gradient/noise.md"
 COMBINED = {"adversary": "combined", "clip": 1.0}
 LARGE, LITTLE = {"sigma": 0.5}, {"sigma": 0.005}
 
