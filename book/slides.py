@@ -1,7 +1,7 @@
 """Slides of each chapter, out of the chapter itself: `python book/slides.py` writes `_build/slides/<chapter>.html`.
 
-`slides.yml` says what is shown. Pictures and numbers come from the executed chapter, which the book's build keeps. A file
-needs no network and no other file: arrows move, `d` changes between light and dark, printing gives a slide a page.
+`slides.yml` says what is shown. Pictures and numbers come from the executed chapter, which the book's build keeps. A
+file needs no network and no other file: arrows move, `d` changes between light and dark, printing gives a slide a page.
 """
 
 import argparse

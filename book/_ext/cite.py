@@ -57,8 +57,7 @@ def _append(app, pagename, templatename, context, doctree):
     own = "" if pagename == config.root_doc else pagename
     text = entries(title, config.html_title, own, url if has_address(url) else "", source)
     context["body"] += (
-        '<details class="cite-page"><summary>Cite this page</summary>'
-        f"<pre>{escape(text, quote=False)}</pre></details>"
+        f'<details class="cite-page"><summary>Cite this page</summary><pre>{escape(text, quote=False)}</pre></details>'
     )
 
 

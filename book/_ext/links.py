@@ -9,6 +9,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 PLACEHOLDER = "privlab-course/privlab"  # replaced in _config.yml when the repository has a public address
+NO_ADDRESS = "The repository has no public address yet. Once `_config.yml` holds one, the link stands here."
 BUTTONS = ("use_repository_button", "use_issues_button", "use_edit_page_button")
 
 
@@ -33,8 +34,7 @@ class HubLink(SphinxDirective):
         options = self.config.html_theme_options
         url = options.get("repository_url", "")
         if not has_address(url):
-            said = "The repository has no public address yet. Once `repository: url` in `_config.yml` is set, the link stands here."
-            return self.parse_text_to_nodes(said)
+            return self.parse_text_to_nodes(NO_ADDRESS)
         link = hub_link(url, options.get("repository_branch", "main"), options.get("path_to_docs", "book"))
         return [nodes.literal_block(link, link, language="text")]
 
