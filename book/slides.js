@@ -3,6 +3,15 @@ const slides = [...document.querySelectorAll("main > section")];
 const root = document.documentElement;
 let at = 0;
 
+// An explorer's pictures are as wide as there is room for; here they are made smaller until its numbers fit below.
+function fit() {
+  const box = slides[at].querySelector(".html"), picture = box?.querySelector(".pl-picture");
+  if (!picture) return;
+  picture.style.maxWidth = "";
+  for (let width = box.clientWidth; box.scrollHeight > box.clientHeight + 1 && width > 150; width *= 0.95) picture.style.maxWidth = `${width}px`;
+}
+addEventListener("resize", () => fit());
+
 function show(number, focus = true) {
   at = Math.max(0, Math.min(slides.length - 1, number));
   slides.forEach((slide, place) => { slide.hidden = place !== at; });
@@ -12,6 +21,7 @@ function show(number, focus = true) {
   history.replaceState(null, "", `#${at + 1}`);
   if (focus) slides[at].querySelector("h1, h2").focus({ preventScroll: true });
   scrollTo(0, 0);
+  fit();
 }
 
 const KEYS = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1 };
@@ -31,7 +41,8 @@ addEventListener("keydown", event => {
 document.querySelectorAll("[data-go]").forEach(each => each.addEventListener("click", () => show(at + Number(each.dataset.go), false)));
 document.querySelector("[data-theme-button]").addEventListener("click", turn);
 
-// An explorer writes its setting where the number of the slide stands; both can be opened.
+// An explorer writes its setting where the number of the slide stands; both can be opened. It is drawn once it is loaded.
+addEventListener("load", () => setTimeout(fit));
 show((parseInt(location.hash.slice(1), 10) || 1) - 1, false);
 
 let before = null;
