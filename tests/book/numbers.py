@@ -1152,8 +1152,8 @@ ROWS += [
     ),
     Held(
         LEAK,
-        "One image ends at {} dB. Two end at {} dB and four at {} dB: they are full of noise and can be read. Eight end "
-        "at {} dB",
+        "One image ends at {} dB. Two end at {} dB and four at {} dB: they are full of noise and can be read. Eight "
+        "end at {} dB",
         lambda: tuple(_leaked(batch, "relu")[-1] for batch in (1, 2, 4, 8)),
     ),
     Held(
@@ -1467,6 +1467,14 @@ CELLS = [
     ),
     Held(
         INVERT,
+        "All eight are inverted, at {} dB on average",
+        lambda out: (
+            out("of 8 inverted, mean {} dB", "def rate"),
+            Between(out("{} of 8 inverted", "def rate"), 8, 8),
+        ),
+    ),
+    Held(
+        INVERT,
         "Signs gain about one decibel with the cosine, and two with the squared distance",
         lambda out: (
             Between(
@@ -1556,8 +1564,8 @@ CELLS = [
     ),
     Held(
         INVERT,
-        "an adversary with the usual λ gets {} dB, and one with λ = 0.1 gets {}. Neither inverts. But whoever tests the "
-        "defence with the first adversary thinks it better by {} dB than it is",
+        "an adversary with the usual λ gets {} dB, and one with λ = 0.1 gets {}. Neither inverts. But whoever tests "
+        "the defence with the first adversary thinks it better by {} dB than it is",
         lambda out: (
             *out("σ = 0.01: {} dB with λ = 0.01, {} dB with λ = 0.1,"),
             _gain(out("σ = 0.01: {} dB with λ = 0.01, {} dB with λ = 0.1,")),
@@ -1631,8 +1639,8 @@ CELLS = [
     ),
     Held(
         CLINIC,
-        "Without noise {} % of the images are named right. At ε = 6 this small task loses about one point, and at ε = 1 "
-        "twenty points",
+        "Without noise {} % of the images are named right. At ε = 6 this small task loses about one point, and at "
+        "ε = 1 twenty points",
         lambda out: (
             out("no noise: accuracy {}%"),
             Between(out("no noise: accuracy {}%") - out("ε = 6: * accuracy {}%"), 0, 2.5),
