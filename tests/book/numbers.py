@@ -1245,9 +1245,7 @@ def falls(before: float, by_distances: float, by_squares: float) -> float:
 
 
 def _numbers_for_each_unknown(out: Any, side: int) -> float:
-    unknowns, convolutions, inputs = out(
-        f"{side} pixels a side: {{}} unknowns, *convolutions {{}} numbers, *inputs {{}}"
-    )
+    unknowns, convolutions, inputs = out(f"side {side}: {{}} unknowns; {{}} numbers of convolutions and {{}} of inputs")
     total: float = convolutions + inputs
     return total / unknowns
 
