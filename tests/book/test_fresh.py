@@ -20,12 +20,12 @@ from .pages import BOOK, ROOT
 
 NOTEBOOK = BOOK / "sharing" / "who-is-listening.ipynb"  # the quickest
 LINKED = ("torch", "torchgen", "functorch", "torchvision", "torchvision.libs")
-SECONDS = 240
+SECONDS = 900  # on a quiet machine all of it takes about a minute
 RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read("chapter.ipynb", as_version=4)
-NotebookClient(notebook, timeout=200, kernel_name="python3", record_timing=False).execute()
+NotebookClient(notebook, timeout=800, kernel_name="python3", record_timing=False).execute()
 nbformat.write(notebook, "done.ipynb")
 """
 
