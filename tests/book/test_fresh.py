@@ -1,8 +1,8 @@
 """A notebook as it is given away, in an environment that has what a notebook server has, and nothing else.
 
 Its own first cell gets the library, unchanged: git takes the repository's address for a snapshot of this checkout,
-since the address need not be public. The kernel (`ipykernel`) stands for the server. Torch and torchvision are large, and
-Colab has them: they are linked from the environment of the tests, as pip sees them, and all else is installed.
+since the address need not be public. The kernel (`ipykernel`) stands for the server. Torch and torchvision are large,
+and Colab has them: they are linked from the environment of the tests, as pip sees them, and all else is installed.
 """
 
 import importlib.metadata
