@@ -165,9 +165,9 @@ def _script(path: Path) -> str:
 
 
 def mathjax() -> Path:
-    """The formula setter that the book's pages use, in its form without font files."""
+    """The formula setter that the book's pages use, in its form that loads no fonts and no extensions."""
     package = importlib.util.find_spec("sphinx-mathjax-offline")
-    return Path(next(iter(package.submodule_search_locations))) / "static" / "mathjax" / "tex-svg.js"
+    return Path(next(iter(package.submodule_search_locations))) / "static" / "mathjax" / "tex-svg-full.js"
 
 
 def page_of(page: Path, slides: list[Slide], notebook: nbformat.NotebookNode) -> str:
