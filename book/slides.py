@@ -48,10 +48,10 @@ def about(page: Path) -> dict:
     return yaml.safe_load(page.read_text().split("---")[1])
 
 
-def read() -> list[Slide]:
-    """`slides.yml`. Raises ValueError for a slide that shows nothing, or two things."""
+def read(entries: list[dict] | None = None) -> list[Slide]:
+    """`slides.yml`, or these entries. Raises ValueError for a slide that shows nothing, or two things."""
     made = []
-    for entry in yaml.safe_load((BOOK / "slides.yml").read_text()):
+    for entry in entries or yaml.safe_load((BOOK / "slides.yml").read_text()):
         shown = [kind for kind in KINDS if kind in entry]
         unknown = set(entry) - {"title", "say", *KINDS}
         if len(shown) != 1 or unknown or "title" not in entry:
@@ -73,11 +73,11 @@ def _holds(page: Path, slide: Slide) -> bool:
     return re.search(sought[slide.kind], text, re.M) is not None
 
 
-def of_chapters() -> dict[Path, list[Slide]]:
+def of_chapters(entries: list[dict] | None = None) -> dict[Path, list[Slide]]:
     """The slides of each chapter. Raises ValueError for a slide whose thing stands in no chapter, or in two."""
     pages = chapters()
     made: dict[Path, list[Slide]] = {page: [] for page in pages}
-    for slide in read():
+    for slide in read(entries):
         found = [page for page in pages if _holds(page, slide)]
         if len(found) != 1:
             where = ", ".join(page.stem for page in found) or "no chapter"
@@ -165,9 +165,9 @@ def _script(path: Path) -> str:
 
 
 def mathjax() -> Path:
-    """The formula setter that the book's pages use, in its form without font files."""
+    """The formula setter that the book's pages use, in its form that loads no fonts and no extensions."""
     package = importlib.util.find_spec("sphinx-mathjax-offline")
-    return Path(next(iter(package.submodule_search_locations))) / "static" / "mathjax" / "tex-svg.js"
+    return Path(next(iter(package.submodule_search_locations))) / "static" / "mathjax" / "tex-svg-full.js"
 
 
 def page_of(page: Path, slides: list[Slide], notebook: nbformat.NotebookNode) -> str:

@@ -1,4 +1,4 @@
-"""Each chapter's slides, opened from the disk in headless Chromium: keys move them, and nothing is asked for outside."""
+"""Each chapter's slides, opened from the disk in headless Chromium: keys move them, nothing is asked for outside."""
 
 import pytest
 
