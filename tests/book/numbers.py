@@ -1144,8 +1144,8 @@ ROWS += [
     ),
     Held(
         WIRE,
-        "{} dB behind pool2, {} behind fc1, {} behind relu4. Their class is read off 96 or 97 % of the time there. With "
-        "photographs the class holds up to pool2 ({} %), and then goes: {} % behind fc1, {} % behind relu4",
+        "{} dB behind pool2, {} behind fc1, {} behind relu4. Their class is read off 96 or 97 % of the time there. "
+        "With photographs the class holds up to pool2 ({} %), and then goes: {} % behind fc1, {} % behind relu4",
         lambda: (
             *(framed("decode", f"{cut}|max|{USUAL}", "PSNR") for cut in ("pool2", "fc1", "relu4")),
             *(framed("decode", f"{cut}|max|{USUAL}", "class read off", 1) for cut in ("pool2", "fc1", "relu4")),
