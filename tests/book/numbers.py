@@ -713,7 +713,7 @@ ROWS += [
     ),
     Held(
         NOISE,
-        "both adversaries have the image exactly ({} dB), and recognise {} of 20",
+        "have the image exactly ({} dB), and recognise {} of 20",
         lambda: (
             blurred(0)[0][0],
             blurred(0)[1][0],
