@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent
 SHARED = ROOT / ".nox" / "shared"
 BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
 BROWSED = (ROOT / "tests" / "book").glob("test_pages*.py")
+SLIDES = ROOT / "_build" / "slides"
 SITE = ROOT / "_build" / "html" / "index.html"
 CORES = str(min(2, os.cpu_count() or 1))
 
@@ -74,8 +75,16 @@ def browser(session: nox.Session) -> None:
         session.skip("no Chromium here; install it to test the built pages")
     if not SITE.exists():
         book(session)
+    if not SLIDES.exists():
+        slides(session)
     # Only these: to read all other tests takes seconds.
     run(session, "pytest", "-m", "browser", *(session.posargs or sorted(map(str, BROWSED))))
+
+
+@nox.session(default=False)
+def slides(session: nox.Session) -> None:
+    """Write the slides of each chapter into _build/slides, out of the chapters as the book's build executed them."""
+    run(session, "python", "book/slides.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -1,6 +1,7 @@
-"""The generative decoder: a network that turns what crosses the wire of split learning back into images.
+"""Decoders: functions that turn what crosses the wire of split learning back into images.
 
-The adversary sends images of its own through the data owners' segment, and trains a decoder on the pairs.
+The adversary sends images of its own through the data owners' segment, and fits a decoder to the pairs: a linear one by
+least squares, or a network that mirrors the segment (the *generative decoder* of the papers).
 """
 
 import dataclasses
@@ -39,6 +40,65 @@ OWNER = dataclasses.replace(
     capability="An owner has the segment and images of its own, and intercepts what another owner sends.",
 )
 THREATS = (COLLUDING, SERVER, OWNER)
+
+
+@torch.no_grad()
+def least_squares(activations: Tensor, images: Tensor, *, ridge: float = 1.0) -> nn.Sequential:
+    """A linear decoder, fitted to the adversary's own pairs: activations `(N, ...)` -> images `(N, C, H, W)`.
+
+    The mean image plus a linear function of the activations less their mean, by ridge regression. There is no training
+    and no seed, and nothing of the segment is known but its outputs. ridge: the weight of the squared coefficients
+    beside the squared error, both sums, for activations of spread 1 and pixels in [0, 1]. Solved in double precision
+    (on MPS in single), in as many unknowns as there are images or numbers an activation, whichever are fewer; the
+    decoder has the device and the dtype of the activations. Use it with `reconstruct`.
+    Raises ValueError for fewer than two pairs, numbers that are not finite, or a ridge that is not positive, and
+    TypeError for whole numbers.
+    Source: ridge regression (Hoerl and Kennard 1970) on the pairs of SplitNN, section 3.
+    """
+    checks.number("ridge", ridge, 0, open_low=True)
+    checks.inputs("images", images)
+    _check_pairs(activations, images, least=2)
+    for name, given in (("activations", activations), ("images", images)):
+        if not given.is_floating_point():
+            raise TypeError(f"{name} are {given.dtype}; a linear decoder needs floats")
+    if not activations.isfinite().all():
+        raise ValueError("activations hold numbers that are not finite; leave those images out")
+    kind = torch.float32 if activations.device.type == "mps" else torch.float64
+    a, b = activations.flatten(1).to(kind), images.flatten(1).to(kind)
+    centre, mean, spread = a.mean(0), b.mean(0), a.std().clamp_min(1e-6)
+    a, b = (a - centre) / spread, b - mean
+    eye = ridge * torch.eye(min(a.shape), dtype=kind, device=a.device)
+    few = len(a) <= a.shape[1]  # the two are equal: (A'A + r)^-1 A' = A' (AA' + r)^-1
+    weights = a.T @ torch.linalg.solve(a @ a.T + eye, b) if few else torch.linalg.solve(a.T @ a + eye, a.T @ b)
+    weights = weights / spread
+    linear = skip_init(nn.Linear, a.shape[1], b.shape[1], device=a.device, dtype=activations.dtype)
+    linear.weight.copy_(weights.T)
+    linear.bias.copy_(mean - centre @ weights)
+    return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, tuple(images.shape[1:]))).eval()
+
+
+def _check_pairs(activations: Tensor, images: Tensor, least: int = 1) -> None:
+    if len(activations) != len(images):
+        raise ValueError(f"there are {len(activations)} activations for {len(images)} images; give one of each")
+    if len(images) < least:
+        raise ValueError(f"there is {len(images)} pair; give {least} or more")
+
+
+def mean_of_copies(protect: Protect, copies: int) -> Protect:
+    """What an adversary has who sees the same input protected `copies` times, and takes the mean.
+
+    It undoes noise that is drawn anew each time: of Laplace noise a 1 / sqrt(copies) is left.
+    """
+    checks.whole("copies", copies)
+
+    def mean(activations: Tensor, *, seed: int | torch.Generator = 0) -> Tensor:
+        random = runtime.generator(seed)
+        total = torch.zeros_like(activations)
+        for _ in range(copies):
+            total += protect(activations, seed=random)
+        return total / copies
+
+    return mean
 
 
 def mirror(segment: nn.Sequential, shape: Sequence[int], *, seed: int = 0) -> nn.Sequential:
@@ -194,8 +254,7 @@ def train(
         checks.whole(name, value)
     checks.number("lr", lr, 0, open_low=True)
     checks.inputs("images", images)
-    if len(activations) != len(images):
-        raise ValueError(f"there are {len(activations)} activations for {len(images)} images; give one of each")
+    _check_pairs(activations, images)
     networks.steps(decoder)
     decoder, random = networks.duplicate(decoder).train(), runtime.generator(runtime.derive(seed, "decode"))
     with networks.measured(decoder):

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from privlab import checks, runtime
-from privlab.sharing.split import Protect
 
 
 def laplace(activations: Tensor, scale: float, *, seed: int | torch.Generator = 0) -> Tensor:
@@ -31,20 +30,3 @@ def relative(activations: Tensor, scale: float) -> float:
     checks.number("scale", scale, 0)
     spread = (activations - activations.mean(0)).flatten().square().mean().sqrt().item()
     return 2**0.5 * scale / spread if spread else float("inf") if scale else 0.0
-
-
-def averaged(protect: Protect, queries: int) -> Protect:
-    """What an adversary has who sees the same input protected `queries` times, and takes the mean.
-
-    It undoes noise that is drawn anew each time: of Laplace noise a 1 / sqrt(queries) is left.
-    """
-    checks.whole("queries", queries)
-
-    def mean(activations: Tensor, *, seed: int | torch.Generator = 0) -> Tensor:
-        random = runtime.generator(seed)
-        total = torch.zeros_like(activations)
-        for _ in range(queries):
-            total += protect(activations, seed=random)
-        return total / queries
-
-    return mean

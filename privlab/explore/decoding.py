@@ -15,7 +15,7 @@ from privlab.sharing import federated, split
 CUTS = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "relu3", "fc2", "relu4")
 POOLS = ("max", "average")
 WIDTHS = {"2 and 5 filters": 2, "6 and 16 filters": 6, "24 and 64 filters": 24}
-STEPS = 600
+STEPS, SHOWN = 600, 7  # images shown: more of them would make the page too heavy
 CPU = torch.device("cpu")
 
 
@@ -25,7 +25,7 @@ def one_of_each(labels: torch.Tensor) -> torch.Tensor:
 
 
 def decode(cut: str, pool: str, width: str, *, name: str = "digits", seed: int = 0) -> Frame:
-    """Ten images, one of each class, and what two decoders make of their activations behind the layer `cut`.
+    """Seven images, each of another class, and what two decoders make of their activations behind the layer `cut`.
 
     pool, width: of LeNet (see `POOLS`, `WIDTHS`). One adversary has images of the same kind to train its decoder with,
     the other has those of another data set. The images are the first of each class among the victims.
@@ -40,7 +40,7 @@ def decode(cut: str, pool: str, width: str, *, name: str = "digits", seed: int =
     other = next(each["prior"] for each in studies.get("zen/table-4").cells(name) if each["prior"] != "same")
     strange = study.subject({**cell, "prior": other}, seed, CPU).own[: len(about.own)]
     stranger, victims = {"patches": "photographs"}.get(other, other), about.victims
-    sent, shown = split.send(about.parts.owner, victims.images), one_of_each(victims.labels)
+    sent, shown = split.send(about.parts.owner, victims.images), one_of_each(victims.labels)[:SHOWN]
     panels, scores = [Panel("the owner's images", pixels(victims.images[shown]), len(shown))], []
     priors = {"images of the same kind": about.own, stranger: strange}
     for prior, own in priors.items():
@@ -58,8 +58,8 @@ def decode(cut: str, pool: str, width: str, *, name: str = "digits", seed: int =
         "accuracy of the network": f"{split.accuracy(about.parts, victims.images, victims.labels):.0%}",
     }
     alt = (
-        f"Ten digits, one of each class, and below them what two decoders make of what is sent behind {cut} ({pool} "
-        f"pooling, {width}): {scores[0][0]} with images of the same kind, {scores[1][0]} with {stranger}."
+        f"{len(shown)} images, each of another class, and below them what two decoders make of what is sent behind "
+        f"{cut} ({pool} pooling, {width}): {scores[0][0]} with images of the same kind, {scores[1][0]} with {stranger}."
     )
     return Frame(tuple(panels), alt, numbers, heads=tuple(priors))
 

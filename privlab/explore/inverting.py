@@ -13,7 +13,7 @@ from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
 BATCHES = (1, 4, 8)
-ALPHAS = (0, 0.01, 0.1, 1)
+WEIGHTS = (0, 0.01, 0.1, 1)
 SEEN = (0, 30, 100, 300)
 TOTAL, MOST = 300, 8
 _Path = dict[int, tuple[Tensor, Tensor]]  # after how many iterations -> images (V, B, C, H, W), losses (V,)
@@ -28,10 +28,10 @@ def _client(batch: int, name: str, seed: int) -> tuple[data.Dataset, torch.nn.Mo
 
 
 @functools.lru_cache(maxsize=8)
-def _run(batch: int, alphas: tuple[float, ...], name: str, seed: int) -> _Path:
-    """One optimisation for each alpha, all at once, remembered at every iteration."""
+def _run(batch: int, weights: tuple[float, ...], name: str, seed: int) -> _Path:
+    """One optimisation for each weight, all at once, remembered at every iteration."""
     client, model, sent = _client(batch, name, seed)
-    copies = [sent] * len(alphas)
+    copies = [sent] * len(weights)
     labels = label_inference.labels(model, copies, shape=client.shape)
     path: _Path = {}
 
@@ -43,7 +43,7 @@ def _run(batch: int, alphas: tuple[float, ...], name: str, seed: int) -> _Path:
         copies,
         labels,
         shape=client.shape,
-        alpha=torch.tensor(alphas),
+        alpha=torch.tensor(weights),
         iterations=TOTAL,
         ease=False,
         seed=seed,
@@ -52,19 +52,19 @@ def _run(batch: int, alphas: tuple[float, ...], name: str, seed: int) -> _Path:
     return path
 
 
-def invert(batch: int, alpha: float, iterations: int, *, name: str = "digits", seed: int = 0) -> Frame:
+def invert(batch: int, tv: float, iterations: int, *, name: str = "digits", seed: int = 0) -> Frame:
     """One client's mini-batch, and beside it what a server has after some iterations of its optimisation.
 
-    batch: images in the mini-batch, 1 to 8; alpha: weight of the total variation; iterations: how many of the 300 have
+    batch: images in the mini-batch, 1 to 8; tv: weight λ of the total variation; iterations: how many of the 300 have
     been done. The server reads the labels off the gradient. The first mini-batch and one beginning are shown (seed 0),
     not the best. The truth puts the images in order and scores them; it does nothing else.
     """
     checks.whole("batch", batch, 1, MOST)
-    checks.number("alpha", alpha, 0)
+    checks.number("tv", tv, 0)
     checks.whole("iterations", iterations, 0, TOTAL)
-    alphas = ALPHAS if alpha in ALPHAS else (alpha,)
-    images, losses = _run(batch, alphas, name, seed)[iterations]
-    place = alphas.index(alpha)
+    weights = WEIGHTS if tv in WEIGHTS else (tv,)
+    images, losses = _run(batch, weights, name, seed)[iterations]
+    place = weights.index(tv)
     truth = _client(batch, name, seed)[0].images
     guesses = images[place].float()
     guesses = guesses[reconstruction.match(guesses, truth)]
@@ -73,13 +73,13 @@ def invert(batch: int, alpha: float, iterations: int, *, name: str = "digits", s
     loss = losses[place].item()
     numbers = {
         "server's own loss": f"{loss:.4f}",
-        "cosine distance in it": f"{max(0.0, loss - alpha * variation):.4f}",
+        "cosine distance in it": f"{max(0.0, loss - tv * variation):.4f}",
         "total variation": f"{variation:.3f}",
         "PSNR, mean (worst)": f"{quality.mean():.1f} ({quality.min():.1f}) dB",
     }
     alt = (
         f"{_count(batch)} of a client, and beside what the server has after {iterations} iterations with "
-        f"alpha {alpha}: {numbers['PSNR, mean (worst)']} mean and worst PSNR."
+        f"λ = {tv}: {numbers['PSNR, mean (worst)']} mean and worst PSNR."
     )
     panels = (
         mosaic("the client's", pixels(truth)),
@@ -96,9 +96,9 @@ def invert_explorer(name: str = "digits") -> Explorer:
     """Batch size, total variation and iterations as controls of `invert`."""
     knobs = (
         Knob("batch", "Batch size", BATCHES, live=(1, MOST, 1), unit="images"),
-        Knob("alpha", "Weight α of total variation", ALPHAS, live=(0, 1, 0.01)),
+        Knob("tv", "Weight λ of total variation", WEIGHTS, live=(0, 1, 0.01)),
         Knob("iterations", "Iterations done", SEEN, live=(0, TOTAL, 1)),
     )
-    start = {"batch": 1, "alpha": 0.01, "iterations": 30}
+    start = {"batch": 1, "tv": 0.01, "iterations": 30}
     title = "Inverting a gradient, step by step"
     return Explorer(functools.partial(invert, name=name), knobs, start=start, name="invert", title=title)

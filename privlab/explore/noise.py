@@ -76,8 +76,8 @@ def blur(noise: float, clipping: float, *, name: str = "digits", seed: int = 0) 
 def blur_explorer(name: str = "digits") -> Explorer:
     """Noise scale and clipping bound as controls of `blur`."""
     knobs = (
-        Knob("noise", "Noise scale σ", NOISES, live=(0, 1, 0.0001)),
-        Knob("clipping", "Clipping bound c", CLIPS, live=(0.1, 100, 0.1)),
+        Knob("noise", "Noise multiplier σ", NOISES, live=(0, 1, 0.0001)),
+        Knob("clipping", "Clipping bound C", CLIPS, live=(0.1, 100, 0.1)),
     )
     start = {"noise": 0.0001, "clipping": 1}
     title = "A stolen image after clipping and noise"

@@ -1,11 +1,13 @@
 import functools
 
+import numpy as np
 import pytest
 import torch
+from sklearn import linear_model
 
 from privlab import data, models, runtime
 from privlab.attacks import decoder
-from privlab.defences import averaged, laplace
+from privlab.defences import laplace
 from privlab.metrics import reconstruction
 from privlab.sharing import federated, split
 
@@ -37,7 +39,7 @@ def target(digits):
 
 
 NOISY = functools.partial(laplace, scale=1.0)
-OFTEN = averaged(NOISY, 64)
+OFTEN = decoder.mean_of_copies(NOISY, 64)
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +221,87 @@ def test_a_decoder_of_ones_own_with_named_layers_is_trained():
     images = torch.rand(8, 1, 6, 5)
     trained = decoder.train(own, images.flatten(1)[:, :3], images, epochs=1)
     assert decoder.reconstruct(trained, images.flatten(1)[:, :3]).shape == images.shape
+
+
+def test_the_mean_of_many_copies_has_less_noise():
+    many = decoder.mean_of_copies(functools.partial(laplace, scale=1.0), 25)
+    found = many(torch.full((200, 50), 7.0), seed=2)
+    assert found.mean().item() == pytest.approx(7, abs=0.02)
+    assert found.std().item() == pytest.approx(2**0.5 / 5, rel=0.05)
+    with pytest.raises(ValueError, match="copies=0"):
+        decoder.mean_of_copies(laplace, 0)
+
+
+def pairs(count, size, shape=(1, 4, 5), kind=torch.float32):
+    """Activations of an uneven scale, and images that depend on them, not in a line."""
+    random = torch.Generator().manual_seed(count)
+    known = torch.randn(count, *size, generator=random) * 3 + 2
+    mixed = known.flatten(1) @ torch.randn(known[0].numel(), 20, generator=random) / 9
+    return known.to(kind), mixed.sigmoid().view(count, *shape).to(kind)
+
+
+@pytest.mark.parametrize("size", [(8,), (3, 4, 5)])
+@pytest.mark.parametrize("ridge", [0.3, 20.0])
+@pytest.mark.parametrize("count", [12, 90])  # fewer and more images than numbers an activation
+def test_least_squares_is_scikit_learns_ridge_regression(count, ridge, size):
+    known, images = pairs(count, size)
+    sent = torch.randn(7, *size, generator=torch.Generator().manual_seed(1))
+    spread = known.std().item()
+    other = linear_model.Ridge(alpha=ridge).fit(known.flatten(1).numpy() / spread, images.flatten(1).numpy())
+    wanted = torch.tensor(other.predict(sent.flatten(1).numpy() / spread)).view(7, 1, 4, 5).clamp(0, 1)
+    found = decoder.reconstruct(decoder.least_squares(known, images, ridge=ridge), sent)
+    torch.testing.assert_close(found, wanted.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_with_a_tiny_ridge_it_is_the_shortest_of_the_best_solutions():
+    for count in (12, 90):
+        known, images = pairs(count, (30,), kind=torch.float64)
+        a, b = (each - each.mean(0) for each in (known.flatten(1), images.flatten(1)))
+        wanted = np.linalg.lstsq(a.numpy(), b.numpy(), rcond=None)[0]
+        found = decoder.least_squares(known, images, ridge=1e-9)
+        torch.testing.assert_close(found[1].weight.T, torch.tensor(wanted), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32, torch.float64])
+def test_a_linear_segment_is_undone_and_the_dtype_stays(kind):
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(100, 2, 3, 3, generator=random)
+    turn = torch.randn(18, 25, generator=random)
+    known = (images.flatten(1) @ turn).to(kind)
+    found = decoder.reconstruct(decoder.least_squares(known[:60], images[:60].to(kind), ridge=1e-4), known[60:])
+    assert found.dtype == kind
+    assert (found.float() - images[60:]).abs().max() < (0.05 if kind == torch.float16 else 1e-3)
+
+
+def test_least_squares_takes_signals_and_activations_that_say_nothing():
+    signals = torch.rand(9, 2, 30)
+    blank = decoder.least_squares(torch.ones(9, 4), signals)
+    found = decoder.reconstruct(blank, torch.ones(3, 4))
+    torch.testing.assert_close(found, signals.mean(0).expand(3, 2, 30))
+
+
+def test_least_squares_sees_images_that_it_has_never_seen(target):
+    parts, own, victims = target
+    mean = quality(own.images.mean(0).expand_as(victims.images), target)
+    linear = decoder.least_squares(split.send(parts.owner, own.images), own.images)
+    assert quality(decoder.reconstruct(linear, split.send(parts.owner, victims.images)), target) > mean + 5
+    strangers = decoder.least_squares(split.send(parts.owner, own.images).flip(0), own.images)  # pairs that are none
+    assert quality(decoder.reconstruct(strangers, split.send(parts.owner, victims.images)), target) < mean + 1
+
+
+def test_what_least_squares_cannot_take_is_refused():
+    known, images = pairs(12, (8,))
+    with pytest.raises(ValueError, match="there are 12 activations for 11 images"):
+        decoder.least_squares(known, images[:11])
+    with pytest.raises(ValueError, match="there is 1 pair; give 2 or more"):
+        decoder.least_squares(known[:1], images[:1])
+    with pytest.raises(ValueError, match="ridge=0 is out of range"):
+        decoder.least_squares(known, images, ridge=0)
+    with pytest.raises(TypeError, match=r"activations are torch\.int64; a linear decoder needs floats"):
+        decoder.least_squares(known.long(), images)
+    with pytest.raises(TypeError, match=r"images are torch\.int64"):
+        decoder.least_squares(known, torch.ones(12, 5, dtype=torch.int64))
+    with pytest.raises(ValueError, match="not finite"):
+        decoder.least_squares(known * float("nan"), images)
+    with pytest.raises(ValueError, match="images has values in"):
+        decoder.least_squares(known, images * 255)

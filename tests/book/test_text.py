@@ -125,3 +125,30 @@ def test_chapters_are_named_and_not_counted_from_where_one_is(page):
         r"(next|previous|last|first|preceding|following) chapters?\b|chapters? (before|after)\b", text, re.I
     )
     assert not found, text[found.start() - 60 : found.end() + 60]
+
+
+# Where a word is not the term: an activation function, and so on.
+EVERYDAY = {
+    "activation": {"deep-leakage", "a-gradient-is-a-photograph"},
+    "pruning": {"inverting-gradients"},
+    "mixture": {"in-the-clinic"},
+    "clipping": {"deep-leakage"},
+    "own loss": {"noise-and-nopeek"},
+}
+TERMS = re.findall(r"^([^\s:][^\n]*)\n  \S", (BOOK / "reference" / "glossary.md").read_text(), re.MULTILINE)
+UNREAD = r"\{term\}`[^`]+`|`[^`]*`|\[[^\]]*\]\([^)]*\)|\$[^$\n]*\$"  # links, code and formulae
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=name)
+def test_terms_are_linked_in_each_chapter(page):
+    """What the glossary explains, and a chapter says twice, is linked in it: a reader may begin with any chapter."""
+    text = page.read_text()
+    body = re.sub(r"^\*\*Paper.*?\n:::", "", text.split("---\n", 2)[2], flags=re.DOTALL | re.MULTILINE)
+    body = re.sub(r"```\{(code-cell|math|drawing)\}.*?\n```", "", body, flags=re.DOTALL)
+    roles = re.findall(r"\{term\}`([^`]+)`", text)
+    linked = {" ".join(role.rpartition("<")[2].rstrip(">").split()).lower() for role in roles}
+    plain = re.sub(UNREAD, "", body)
+    for term in TERMS:
+        said = re.findall(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", plain, re.IGNORECASE)
+        if len(said) > 1 and page.stem not in EVERYDAY.get(term, ()):
+            assert term.lower() in linked, f"{term} is said {len(said)} times, and linked nowhere"

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from privlab import data, models
-from privlab.defences import averaged, laplace, nopeek
+from privlab.defences import laplace, nopeek
 from privlab.defences.laplace_noise import relative
 from privlab.metrics.distance_correlation import distance_correlation, distance_correlation_squared, over_batches
 from privlab.sharing import federated, split
@@ -47,15 +47,6 @@ def test_the_relative_scale_is_that_of_the_spread_of_each_number():
     assert relative(2 * sent, 1.0) == pytest.approx(relative(sent, 1.0) / 2)
     assert relative(torch.ones(4, 2), 1.0) == float("inf")
     assert relative(torch.ones(4, 2), 0.0) == 0
-
-
-def test_the_mean_of_many_queries_has_less_noise():
-    many = averaged(functools.partial(laplace, scale=1.0), 25)
-    found = many(torch.full((200, 50), 7.0), seed=2)
-    assert found.mean().item() == pytest.approx(7, abs=0.02)
-    assert found.std().item() == pytest.approx(2**0.5 / 5, rel=0.05)
-    with pytest.raises(ValueError, match="queries=0"):
-        averaged(laplace, 0)
 
 
 def test_the_penalty_is_alpha_times_the_distance_correlation(digits):

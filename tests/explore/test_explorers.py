@@ -395,7 +395,7 @@ def test_inverting_shows_what_the_library_measures(monkeypatch):
     from privlab.attacks import inverting_gradients
 
     monkeypatch.setattr(inverting, "TOTAL", 40)
-    monkeypatch.setattr(inverting, "ALPHAS", (0.02,))
+    monkeypatch.setattr(inverting, "WEIGHTS", (0.02,))
     inverting._run.cache_clear()
     shown = inverting.invert(2, 0.02, 40)
     client = data.load("digits").sample(2, 0)
@@ -421,21 +421,21 @@ def test_inverting_shows_what_the_library_measures(monkeypatch):
     assert whole == pytest.approx(found.loss.item(), abs=2e-4)
 
 
-def test_inverting_gets_nearer_with_iterations_and_a_large_alpha_is_flat():
+def test_inverting_gets_nearer_with_iterations_and_a_large_weight_is_flat():
     path = [inverting.invert(1, 0.01, seen) for seen in inverting.SEEN]
     qualities = [decibels(shown)[0] for shown in path]
     assert qualities == sorted(qualities)
     assert qualities[-1] > qualities[0] + 20
     losses = [float(shown.numbers["server's own loss"]) for shown in path]
     assert losses == sorted(losses, reverse=True)
-    flat = [float(inverting.invert(1, alpha, 300).numbers["total variation"]) for alpha in inverting.ALPHAS]
+    flat = [float(inverting.invert(1, weight, 300).numbers["total variation"]) for weight in inverting.WEIGHTS]
     assert flat == sorted(flat, reverse=True)
     assert decibels(inverting.invert(1, 0.01, 300))[0] > decibels(inverting.invert(1, 1, 300))[0] + 5
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
-    [((9, 0.01, 30), "batch=9"), ((1, -1, 30), "alpha=-1"), ((1, 0.01, 301), "iterations=301")],
+    [((9, 0.01, 30), "batch=9"), ((1, -1, 30), "tv=-1"), ((1, 0.01, 301), "iterations=301")],
 )
 def test_inverting_by_bad_settings_is_refused(call, words):
     with pytest.raises(ValueError, match=words):

@@ -11,7 +11,7 @@ from torch import nn
 
 from privlab import models, runtime
 from privlab.attacks import decoder
-from privlab.defences import averaged, laplace, nopeek
+from privlab.defences import laplace, nopeek
 from privlab.metrics import distance_correlation as dependence
 from privlab.sharing import federated, split
 from privlab.sharing.split import Protect
@@ -21,7 +21,7 @@ from privlab.studies._split_learning import Subject
 from privlab.studies.bench.printed import Reported
 from privlab.studies.bench.study import Cell, Metrics, Study, Table, Takes, cell_key
 
-CUT, BATCH, QUERIES = "tanh3", 32, 16
+CUT, BATCH, COPIES = "tanh3", 32, 16
 LOSSES = {
     "distances": dependence.distance_correlation,
     "squared": dependence.distance_correlation_squared,  # what the released code minimises, and prints in Table 1
@@ -108,7 +108,7 @@ def run_attack(cell: Cell, seed: int, device: torch.device) -> Metrics:
     """
     victims = common.shares(cell["data"], 1, 28)[2][: common.VICTIMS].to(device)
     parts, protect = target(cell, seed, device), protection(cell["noise"])
-    seen = averaged(protect, QUERIES) if protect and cell["adversary"] == "averaging" else protect
+    seen = decoder.mean_of_copies(protect, COPIES) if protect and cell["adversary"] == "averaging" else protect
     sent = split.send(parts.owner, victims.images, protect=seen, seed=runtime.derive(seed, "release"))
     guesses = decoder.reconstruct(_decoder(_attacked_with(cell), seed, str(device)), sent)
     mean = _adversary(cell).mean(0).to(device).expand_as(victims.images)
@@ -136,7 +136,7 @@ def _attacked_with(cell: Cell) -> str:
 def _decoder(key: str, seed: int, device: str) -> nn.Sequential:
     cell = json.loads(key)
     known = protection(cell["known"] or 0.0)
-    known = averaged(known, QUERIES) if known and cell["adversary"] == "averaging" else known
+    known = decoder.mean_of_copies(known, COPIES) if known and cell["adversary"] == "averaging" else known
     own = _adversary(cell).to(torch.device(device))
     return decoder.fit(target(cell, seed, torch.device(device)).owner, own, protect=known, seed=seed)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from privlab import studies
-from privlab.defences import averaged, laplace
+from privlab.defences import laplace
 from privlab.sharing import split
 from privlab.studies import _split_learning as split_learning
 from privlab.studies.bench.study import cell_key
@@ -82,7 +82,10 @@ def test_what_is_averaged_is_what_is_sent_sixteen_times():
     clean = split.send(parts.owner, images)
     once, often = (
         split.send(parts.owner, images, protect=p) - clean
-        for p in (functools.partial(laplace, scale=1.0), averaged(functools.partial(laplace, scale=1.0), 16))
+        for p in (
+            functools.partial(laplace, scale=1.0),
+            splitnn.decoder.mean_of_copies(functools.partial(laplace, scale=1.0), 16),
+        )
     )
     assert often.std().item() == pytest.approx(once.std().item() / 4, rel=0.05)
 
