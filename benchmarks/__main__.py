@@ -3,7 +3,8 @@
 import cosine
 import dlg
 import extraction
+import membership
 from races import main
 
 if __name__ == "__main__":
-    main(__doc__, dlg.rows, cosine.rows, extraction.rows)
+    main(__doc__, dlg.rows, cosine.rows, extraction.rows, membership.rows)
