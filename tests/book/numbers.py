@@ -348,6 +348,11 @@ ROWS = [
         lambda: tuple(Between(statistics.mean(gain(PROSE, data, rounds=1)), -0.5, 0.5) for data in ("mnist", PHOTOS)),
     ),
     Held(
+        WIRE,
+        "no difference of more than half a decibel",
+        lambda: tuple(Between(statistics.mean(gain(PROSE, "mnist", batch=size)), -0.5, 0.5) for size in (8, 256)),
+    ),
+    Held(
         ZEN,
         "None of them makes a difference of more than half a decibel",
         lambda: tuple(
@@ -1264,7 +1269,8 @@ ROWS += [
     ),
     Held(
         LEAK,
-        "stays at {} dB. The loss that the server sees is ${}$ *before the first step*",
+        "stays at {} dB. The loss that the server sees, a relative distance of gradients, is ${}$ "
+        "*before the first step*",
         lambda: (
             _leaked(1, "sigmoid", "AlexNet")[-1],
             float(_shown(1, "sigmoid", "AlexNet").numbers["server's own loss"]),
