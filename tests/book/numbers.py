@@ -1496,7 +1496,11 @@ CELLS = [
         "What did leave is {} updates of {} numbers each",
         lambda out: tuple(out("{} updates of {} numbers each")),
     ),
-    Held(SHARING, "Each message holds {} numbers for every image", lambda out: out("one message: (*, {})")),
+    Held(
+        SHARING,
+        "The owner sends {} activations for every image",
+        lambda out: out("sent at once: * images as {} activations each"),
+    ),
     Held(
         PHOTOGRAPH,
         "Divide the first line by the second: $-0.58 / {-2.9} = 0.2$, then {} and {}",
