@@ -8,13 +8,14 @@ from torch import Tensor
 from privlab.data import Dataset, Text
 
 TEXTS = ("imdb", "manual")
+MADE = ("gaussian",)  # what is no data set: a study draws it itself
 
 
 @dataclass(frozen=True)
 class Takes:
     """What data a study can be run on.
 
-    kind: `images`, each with one label, `text`, or `records`, a table or images of any form. least: how many examples at least, no two of them alike. side,
+    kind: `images`, each with one label, `text`, `records`, a table or images of any form, or `made`, for what a study draws itself. least: how many examples at least, no two of them alike. side,
     widest: pixels of the shorter and of the longer side. channels: how many an image may have. classes: how many at
     least; of more than two, those beyond the commonest `classes` - 1 hold a fiftieth, so that samples have them.
     alike: how many images some class has at least.
@@ -30,6 +31,10 @@ class Takes:
 
     def check(self, study_id: str, name: str, found: Any) -> None:
         """Raises ValueError, in words, for a data set that the study cannot take."""
+        if self.kind == "made":
+            if name not in MADE:
+                raise ValueError(f"{study_id} takes what it draws itself, called {', '.join(MADE)}, and not {name!r}")
+            return None
         kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
         if self.kind == "records" and kind != "text":
             return self._check_records(study_id, name, found)
@@ -47,7 +52,9 @@ class Takes:
             raise ValueError(f"{study_id} needs {self.least} records or more; {name!r} holds {len(found)}")
         if found.labels.dim() != 1 or len(found.labels.unique()) < 2:
             form = "several labels a record" if found.labels.dim() != 1 else "records of one class"
-            raise ValueError(f"{study_id} takes records with one label each, of two classes or more; {name!r} has {form}")
+            raise ValueError(
+                f"{study_id} takes records with one label each, of two classes or more; {name!r} has {form}"
+            )
 
     def _check_form(self, study_id: str, name: str, found: Dataset) -> None:
         channels, *sides = found.shape

@@ -121,7 +121,7 @@ STUDY = Study(
     metrics=("auc", "tpr_at_fpr_1pct", "scored", "model_accuracy", "gap"),
     load=dataset,
     checksum=checksum,
-    takes=Takes(kind="records", least=1000),
+    takes=Takes(kind="records", least=500),
     claims=(
         Claim(
             "With four references the relative attack has the largest area under the curve.",

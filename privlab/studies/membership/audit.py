@@ -6,6 +6,7 @@ from privlab import runtime
 from privlab.metrics import auditing
 from privlab.studies.bench.sentence import Found, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
+from privlab.studies.bench.takes import Takes
 
 DELTA, RUNS, GUESSED = 1e-5, 200, 0.1
 EPSILONS, CANARIES = (0.93, 1.99, 4.38, 10.0), (100, 1000, 5000)
@@ -51,6 +52,10 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     }
 
 
+def _nothing(_name: str) -> None:
+    """This study reads no data."""
+
+
 def _never_more_often(table: Table) -> Found:
     """No more than 5 % of runs show more than there is, in each setting."""
     found = {}
@@ -84,6 +89,8 @@ STUDY = Study(
     seeds={"fast": 3, "real": 3, "paper": 3},
     knob="canaries",
     metrics=("epsilon_shown", "epsilon_sd", "above_truth"),
+    load=_nothing,
+    takes=Takes(kind="made"),
     checksum=lambda _: ("", "made"),
     claims=(
         Claim(
