@@ -1,4 +1,6 @@
-"""Membership: all attacks on matrices of signals against a loop over examples; shadow models in two processes against one."""
+"""Membership: all attacks on matrices of signals against a loop over examples; shadow models in two processes against
+one.
+"""
 
 import functools
 import time
