@@ -44,11 +44,11 @@ class AuthorYear(BaseLabelStyle):
     """`Zhu et al., 2019`: what the chapters' citations say."""
 
     def format_labels(self, entries):
-        """One label an entry; a letter after the year where two would be the same."""
+        """One label an entry. Where two would be the same the title begins too: citations have no letters."""
         labels = [self._label(entry) for entry in entries]
-        for place, label in enumerate(labels):
-            same = [other for other, text in enumerate(labels) if text == label]
-            yield label + (chr(ord("a") + same.index(place)) if len(same) > 1 else "")
+        for entry, label in zip(entries, labels, strict=True):
+            title = str(LaTeXParser(entry.fields["title"]).parse()).split()
+            yield label if labels.count(label) == 1 else f"{label}, {title[0]} {title[1]} …"
 
     def _label(self, entry):
         names = [" ".join([*person.prelast_names, *person.last_names]) for person in entry.persons["author"]]

@@ -176,7 +176,7 @@ QUESTIONS: dict[str, list[tuple[str, list[str]]]] = {
             [
                 "With photographs the two change places. Least squares falls to 16 dB, and the network keeps 19.",
                 "Behind pool2, photographs of other things are enough for either to read nearly every class; behind the dense layers they are not, as the slider shows for the network.",
-                "For the network, images like the victims' are worth six decibels.",
+                "For the network, images like the victims' are worth six decibels more than photographs.",
             ],
         ),
         (

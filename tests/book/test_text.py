@@ -152,3 +152,9 @@ def test_terms_are_linked_in_each_chapter(page):
         said = re.findall(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", plain, re.IGNORECASE)
         if len(said) > 1 and page.stem not in EVERYDAY.get(term, ()):
             assert term.lower() in linked, f"{term} is said {len(said)} times, and linked nowhere"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_figures_are_no_wider_than_the_column(page):
+    """6.5 inches are a column of text: a wider figure is scaled down, and its words become too small to read."""
+    assert all(float(wide) <= 6.5 for wide in re.findall(r"figsize=\(([\d.]+)", page.read_text()))
