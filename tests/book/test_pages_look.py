@@ -130,4 +130,4 @@ def test_references_lead_to_their_papers():
     entries = re.findall(r'<div class="citation".*?</div>', source, re.S)
     assert len(entries) > 20
     assert [entry for entry in entries if "doi.org" not in entry and "arxiv.org" not in entry] == []
-    assert all(re.search(r"\[</span>.*?, \d{4}[a-z]?<span", entry, re.S) for entry in entries)
+    assert all(re.search(r"\[</span>.*?, \d{4}(, [^<]+ …)?<span", entry, re.S) for entry in entries)
