@@ -22,6 +22,8 @@ BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
 BROWSED = (ROOT / "tests" / "book").glob("test_pages*.py")
 SLIDES = ROOT / "_build" / "slides"
 SITE = ROOT / "_build" / "html" / "index.html"
+OWN = ROOT / ".nox" / "oracles"
+ORACLES = ("jax_privacy==2.0.0",)
 CORES = str(min(2, os.cpu_count() or 1))
 
 
@@ -91,6 +93,16 @@ def slides(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Every race against the straightforward way, in one table; `-- --quick` or `-- --json`."""
     run(session, "python", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def oracles(session: nox.Session) -> None:
+    """Tests against libraries too large for the shared environment, in one of their own."""
+    python = OWN / BIN.name / "python"
+    if not python.exists():
+        venv.create(OWN, with_pip=True)
+    session.run(str(python), "-m", "pip", "install", "--quiet", "-e", str(ROOT), *ORACLES, "pytest>=8.2", external=True)
+    session.run(str(python), "-m", "pytest", *(session.posargs or ["tests/oracles/jax_privacy.py"]), external=True)
 
 
 @nox.session(default=False)
