@@ -79,7 +79,7 @@ def test_a_study_can_be_read_at_one_sitting():
         assert len(made) == (path.parent.name not in ("studies", "bench") and path.name[0] != "_"), path
         usual = {"seeds", "checksum", "load", "version"}
         named = {keyword.arg for node in made for keyword in node.value.keywords}
-        assert path.stem == "case_study" or len(named & usual) <= 1, path
+        assert path.stem in ("case_study", "audit") or len(named & usual) <= 1, path
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -15,10 +15,11 @@ MADE = ("gaussian",)  # what is no data set: a study draws it itself
 class Takes:
     """What data a study can be run on.
 
-    kind: `images`, each with one label, `text`, `records`, a table or images of any form, or `made`, for what a study draws itself. least: how many examples at least, no two of them alike. side,
-    widest: pixels of the shorter and of the longer side. channels: how many an image may have. classes: how many at
-    least; of more than two, those beyond the commonest `classes` - 1 hold a fiftieth, so that samples have them.
-    alike: how many images some class has at least.
+    kind: `images`, each with one label, `text`, `records`, a table or images of any form, or `made`, for what a study
+    draws itself. least: how many examples at least, no two of them alike. side, widest: pixels of the shorter and of
+    the longer side. channels: how many an image may have. classes: how many at least; of more than two, those beyond
+    the commonest `classes` - 1 hold a fiftieth, so that samples have them. alike: how many images some class has at
+    least.
     """
 
     kind: str = "images"
@@ -31,13 +32,14 @@ class Takes:
 
     def check(self, study_id: str, name: str, found: Any) -> None:
         """Raises ValueError, in words, for a data set that the study cannot take."""
+        kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
         if self.kind == "made":
             if name not in MADE:
                 raise ValueError(f"{study_id} takes what it draws itself, called {', '.join(MADE)}, and not {name!r}")
-            return None
-        kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
+            return
         if self.kind == "records" and kind != "text":
-            return self._check_records(study_id, name, found)
+            self._check_records(study_id, name, found)
+            return
         if kind != self.kind:
             known = ", ".join(TEXTS) if self.kind == "text" else "those that `privlab data list` shows, or your own"
             raise ValueError(f"{study_id} reads {self.kind}; {name!r} holds {kind}. Sets of {self.kind}: {known}")

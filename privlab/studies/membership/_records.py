@@ -1,12 +1,18 @@
-"""What the studies of membership share: records of a data set as inputs of a small network, some with a wrong label."""
+"""What the studies of membership share: records of a data set as inputs of a small network, some with a wrong label;
+the attacks by name; and what of a study is usual.
+"""
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from privlab import data, models, runtime
-from privlab.studies._data import dataset
+from privlab.attacks import membership
+from privlab.studies._data import checksum, dataset
+from privlab.studies.bench.study import Cell, Study
+from privlab.studies.bench.takes import Takes
 
 EXAMPLES, WRONG = 1000, 0.15
 WIDTHS = (64, 64)
@@ -40,3 +46,44 @@ def maker(shape: tuple[int, ...], classes: int):
 
 def _make(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
     return network(shape, classes, seed)
+
+
+def scores(
+    cell: Cell, targets: Tensor, references: Tensor, labels: Tensor, used: Tensor, examples: int
+) -> tuple[Tensor, Tensor]:
+    """An attack's scores of the first `examples` records, `(T, P)`, and which P of them it could score, bool.
+
+    targets, references: logits `(T, N, K)` and `(R, N, K)`; used: bool `(R, N)`. The relative attack compares with the
+    records beyond the first `examples`, on which nobody was trained.
+    """
+    attack, online = cell["attack"], cell["online"]
+    loss = membership.negative_loss(targets, labels)
+    if attack == "loss":
+        return loss[:, :examples], torch.ones(examples, dtype=torch.bool)
+    inside = used[:, :examples]
+    least = 2 if attack == "lira" else 1
+    known = ((~inside).sum(0) >= least) & ((inside.sum(0) >= least) | (not online))
+    inside = inside[:, known]
+    if attack == "rmia":
+        theirs = membership.negative_loss(references, labels)
+        population = loss[:, examples:], theirs[:, examples:]
+        own, others = loss[:, :examples][:, known], theirs[:, :examples][:, known]
+        return membership.rmia(own, others, inside, population=population, online=online), known
+    own, others = (membership.scaled_confidence(each, labels)[:, :examples][:, known] for each in (targets, references))
+    if attack == "bavaria":
+        return membership.bavaria(own, others, inside, online=online), known
+    return membership.lira(own, others, inside, online=online, shared=attack == "lira shared"), known
+
+
+def study(name: str, title: str, source: str, **particular: Any) -> Study:
+    """A study of membership, by what is particular to it."""
+    sets = ("location30", "mnist")
+    usual = {
+        "version": 1,
+        "data": {"fast": ("digits",), "real": sets, "paper": sets},
+        "seeds": {"fast": 3, "real": 3, "paper": 3},
+        "load": dataset,
+        "checksum": checksum,
+        "takes": Takes(kind="records", least=500),
+    }
+    return Study(id=f"membership/{name}", title=title, source=source, **{**usual, **particular})

@@ -6,14 +6,11 @@ import torch
 from torch import Tensor
 
 from privlab import runtime
-from privlab.attacks import membership
 from privlab.metrics import membership as metrics
 from privlab.sharing import predictions
-from privlab.studies._data import checksum, dataset
 from privlab.studies.bench.sentence import Found, both, told
-from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
-from privlab.studies.bench.takes import Takes
-from privlab.studies.membership._records import EXAMPLES, inputs, maker
+from privlab.studies.bench.study import Cell, Claim, Metrics, Table
+from privlab.studies.membership._records import EXAMPLES, inputs, maker, scores, study
 
 TARGETS, MOST, POPULATION, EPOCHS = 8, 64, 400, 100
 REFERENCES = (4, 16, 64)
@@ -51,29 +48,6 @@ def _answers(name: str, seed: int, device: str) -> tuple[Tensor, Tensor, Tensor]
     return made.cpu(), labels.cpu(), used
 
 
-def _scores(cell: Cell, logits: Tensor, labels: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-    """The attack's scores of the targets `(T, N)`, and which of the N examples it could score."""
-    count, members = cell["references"], len(labels) - POPULATION
-    loss = membership.negative_loss(logits, labels)
-    mine, theirs = slice(0, TARGETS), slice(TARGETS, TARGETS + count)
-    if cell["attack"] == "loss":
-        return loss[mine, :members], torch.ones(members, dtype=torch.bool)
-    inside = used[theirs, :members]
-    least = 2 if cell["attack"] == "lira" else 1
-    known = ((~inside).sum(0) >= least) & ((inside.sum(0) >= least) | (not cell["online"]))
-    inside, online = inside[:, known], cell["online"]
-    if cell["attack"] == "rmia":
-        population = loss[mine, members:], loss[theirs, members:]
-        target, references = loss[mine, :members][:, known], loss[theirs, :members][:, known]
-        return membership.rmia(target, references, inside, population=population, online=online), known
-    scaled = membership.scaled_confidence(logits, labels)
-    target, references = scaled[mine, :members][:, known], scaled[theirs, :members][:, known]
-    if cell["attack"] == "bavaria":
-        return membership.bavaria(target, references, inside, online=online), known
-    shared = cell["attack"] == "lira shared"
-    return membership.lira(target, references, inside, online=online, shared=shared), known
-
-
 def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     """Eight targets, each trained on a random half of 1000 records; means over the targets.
 
@@ -81,13 +55,14 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     """
     logits, labels, used = _answers(cell["data"], seed, str(device))
     members = len(labels) - POPULATION
-    scores, known = _scores(cell, logits, labels, used)
+    count = TARGETS + cell["references"]
+    found, known = scores(cell, logits[:TARGETS], logits[TARGETS:count], labels, used[TARGETS:count], members)
     inside = used[:TARGETS, :members]
-    found = metrics.score(scores, inside[:, known])
+    made = metrics.score(found, inside[:, known])
     right = (logits[:TARGETS].argmax(2) == labels).double()
     return {
-        "auc": found.auc,
-        "tpr_at_fpr_1pct": found.tpr_at_fpr_1pct,
+        "auc": made.auc,
+        "tpr_at_fpr_1pct": made.tpr_at_fpr_1pct,
         "scored": known.double().mean().item(),
         "model_accuracy": right[:, members:].mean().item(),
         "gap": (right[:, :members][inside].mean() - right[:, members:].mean()).item(),
@@ -108,20 +83,14 @@ def _references_help(table: Table) -> Found:
     }
 
 
-STUDY = Study(
-    id="membership/attacks",
-    title="Membership attacks over the number of reference models",
-    source="Carlini et al. 2022; Zarifzadeh et al. 2024; Brännvall 2026",
-    version=1,
+STUDY = study(
+    "attacks",
+    "Membership attacks over the number of reference models",
+    "Carlini et al. 2022; Zarifzadeh et al. 2024; Brännvall 2026",
     cells=cells,
     run=run,
-    data={"fast": ("digits",), "real": ("location30", "mnist"), "paper": ("location30", "mnist")},
-    seeds={"fast": 3, "real": 3, "paper": 3},
     knob="references",
     metrics=("auc", "tpr_at_fpr_1pct", "scored", "model_accuracy", "gap"),
-    load=dataset,
-    checksum=checksum,
-    takes=Takes(kind="records", least=500),
     claims=(
         Claim(
             "With four references the relative attack has the largest area under the curve.",

@@ -5,8 +5,9 @@ import torch
 from privlab import runtime
 from privlab.metrics import auditing
 from privlab.studies.bench.sentence import Found, told
-from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
-from privlab.studies.bench.takes import Takes
+from privlab.studies.bench.study import Cell, Claim, Metrics, Table
+from privlab.studies.bench.takes import MADE, Takes
+from privlab.studies.membership._records import study
 
 DELTA, RUNS, GUESSED = 1e-5, 200, 0.1
 EPSILONS, CANARIES = (0.93, 1.99, 4.38, 10.0), (100, 1000, 5000)
@@ -52,8 +53,9 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     }
 
 
-def _nothing(_name: str) -> None:
+def _made(_name: str) -> tuple[str, str]:
     """This study reads no data."""
+    return "", "made"
 
 
 def _never_more_often(table: Table) -> Found:
@@ -78,20 +80,18 @@ def _knowing_helps(table: Table) -> Found:
     }
 
 
-STUDY = Study(
-    id="membership/audit",
-    title="The ε that one run shows of a Gaussian mechanism",
-    source="Steinke et al. 2023; Mahloujifar et al. 2024",
-    version=1,
+STUDY = study(
+    "audit",
+    "The ε that one run shows of a Gaussian mechanism",
+    "Steinke et al. 2023; Mahloujifar et al. 2024",
     cells=cells,
     run=run,
-    data={"fast": ("gaussian",), "real": ("gaussian",), "paper": ("gaussian",)},
-    seeds={"fast": 3, "real": 3, "paper": 3},
+    data=dict.fromkeys(("fast", "real", "paper"), MADE),
     knob="canaries",
     metrics=("epsilon_shown", "epsilon_sd", "above_truth"),
-    load=_nothing,
+    load=lambda _name: None,
     takes=Takes(kind="made"),
-    checksum=lambda _: ("", "made"),
+    checksum=_made,
     claims=(
         Claim(
             "The bound is above the truth no more often than it says.",

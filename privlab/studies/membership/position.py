@@ -9,11 +9,10 @@ from privlab import data, runtime
 from privlab.attacks import membership
 from privlab.metrics import membership as metrics
 from privlab.sharing import federated, predictions
-from privlab.studies._data import checksum, dataset
 from privlab.studies.bench.sentence import Found, told
-from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
+from privlab.studies.bench.study import Cell, Claim, Metrics, Table
 from privlab.studies.bench.takes import Takes
-from privlab.studies.membership._records import EXAMPLES, inputs, network
+from privlab.studies.membership._records import EXAMPLES, inputs, network, study
 
 CLIENTS, ROUNDS, LOCAL, BATCH, LR = 5, 20, 2, 20, 0.1
 POSITIONS = ("outside", "client", "server")
@@ -91,19 +90,15 @@ def _nearer(table: Table) -> Found:
     }
 
 
-STUDY = Study(
-    id="membership/position",
-    title="Membership inference from outside, by a client, and at the server",
-    source="Nasr et al. 2019; the talk",
-    version=1,
+STUDY = study(
+    "position",
+    "Membership inference from outside, by a client, and at the server",
+    "Nasr et al. 2019; the talk",
     cells=cells,
     run=run,
-    data={"fast": ("digits",), "real": ("location30", "mnist"), "paper": ("location30", "mnist")},
     seeds={"fast": 5, "real": 5, "paper": 5},
     knob="position",
     metrics=("auc", "tpr_at_fpr_1pct", "model_accuracy"),
-    load=dataset,
-    checksum=checksum,
     takes=Takes(kind="records", least=200),
     claims=(
         Claim(
