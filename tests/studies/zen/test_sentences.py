@@ -5,6 +5,7 @@ import pytest
 from privlab.studies.zen import _decoder, case_study, section_5_1, table_3
 from privlab.studies.zen._gradients import AS_WRITTEN, BASE, OWN
 from tests.studies.sentences import Case, badly_put, judged, ladder, made, of, wide, with_one
+from tests.studies.zen.membership_cases import MEMBERSHIP
 
 # Of 24 victims: so few are found that it shows against 24 elsewhere, so many that it is no matter, and between those.
 FEWER, BETWEEN, AS_MANY = 19, 21, 23
@@ -532,7 +533,7 @@ TABLES_4_TO_6 = [
     ),
 ]
 
-CASES = [*SECTION_5_1, *TABLE_1, *TABLES_2_AND_3, *CASE_STUDY, *FIGURES, *SECTION_5_2, *TABLES_4_TO_6]
+CASES = [*SECTION_5_1, *TABLE_1, *TABLES_2_AND_3, *CASE_STUDY, *FIGURES, *SECTION_5_2, *TABLES_4_TO_6, *MEMBERSHIP]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
