@@ -28,6 +28,8 @@ PAPER_DATA = {
     "pathmnist": ("PathMNIST", True),
     "fashion-mnist": ("FMNIST", True),
     "cifar100": ("CIFAR-100", True),
+    "location30": ("Location-30", True),
+    "gaussian": ("Gaussian noise", True),
 }
 
 
