@@ -1597,6 +1597,14 @@ ROWS += [
     ),
     Held(
         USED,
+        "LiRA *online* has an area of {} and *offline* {}",
+        lambda: tuple(
+            mean("membership/lira", "cifar10", "auc", attack="lira shared", online=online, images=1000)
+            for online in (True, False)
+        ),
+    ),
+    Held(
+        USED,
         "are right {} % of the time at 128 filters",
         lambda: (inferred("table-7", attack="mirrored", conv=128),),
     ),

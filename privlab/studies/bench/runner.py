@@ -174,7 +174,7 @@ def rows_of(study: Study, group: list[Task], device: str, origin: dict[str, str]
             "study": study.id,
             "cell": cell,
             "seed": seed,
-            "metrics": {name: float(value) for name, value in metrics.items()},
+            "metrics": {name: float(value) for name, value in metrics.items() if value == value},  # NaN: not measured
             "seconds": round(seconds, 3),
             "provenance": {
                 **origin,

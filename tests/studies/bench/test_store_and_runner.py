@@ -57,6 +57,17 @@ def test_rows_count_where_their_data_are_not_here(tmp_path):
     assert len(store.rows()) == 1
 
 
+def test_what_is_no_number_was_not_measured(tmp_path):
+    """A rate for which there were too few examples is left out of the row, and the row is compared without it."""
+    made = study(run=lambda cell, seed, device: {"recall": float("nan") if cell["s"] == 1 else 0.5, "loss": 1.0})
+    store = Store(made, tmp_path)
+    studies.run(made, device="cpu", store=store, progress=False)
+    assert [row["metrics"] for row in store.rows() if row["cell"]["s"] == 1] == [{"loss": 1.0}] * 2
+    assert "NaN" not in store.path.read_text()
+    shown = {line.cell["s"]: line.as_row()["measured_mean"] for line in studies.compare(made, store).lines}
+    assert shown == {1: None, 2: 0.5, 3: 0.5}
+
+
 @pytest.mark.parametrize("torn", ['{"cell": {"data"', "[]", "null", "garbage", '{"cell": 3, "seed": 1}'])
 def test_a_line_torn_by_a_kill_is_skipped_and_closed(store, torn):
     store.add(row(1))
