@@ -535,7 +535,8 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
         frame, again = made.stored[key(setting)], made.function(**setting)
         for one, other in zip(frame.panels, again.panels, strict=True):
             assert (one.title, one.images.shape, one.columns) == (other.title, other.images.shape, other.columns)
-        assert np.array_equal(frame.panels[0].images, again.panels[0].images)  # the truth
+        if frame.panels:
+            assert np.array_equal(frame.panels[0].images, again.panels[0].images)  # the truth
         stored, fresh = frame.numbers, again.numbers
         assert stored.keys() == fresh.keys()
         if name == "leak":  # what an optimisation ends at depends on every rounding: found or not must be the same
@@ -545,6 +546,8 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
             continue
         limits = {"PSNR": 1.0, "class read off": 6, "accuracy": 4, "accuracy of the network": 4}
         limits["noise, relative to the activations"] = 0.15  # printed to a tenth: the last digit may be the next one
+        limits |= {f"right on {whose}": 6 for whose in ("its own images", "new ones")}
+        limits["members found at 1 % false alarms"] = 3
         for title, value in fresh.items():
             limit = limits.get(title, 0.06)
             found, expected = _numbers(stored[title]), _numbers(value)
