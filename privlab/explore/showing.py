@@ -19,14 +19,14 @@ def _shown(epsilon: float, canaries: int, share: float, seed: int) -> tuple[list
     """The ε that twenty runs show, by the general bound and by that of Gaussian noise; sorted."""
     mu, guesses = auditing.gaussian_mu(epsilon, DELTA), max(2, round(share * canaries))
     random = runtime.generator(runtime.derive(seed, "show", epsilon, canaries))
-    found: tuple[list[float], list[float]] = ([], [])
+    plain, knowing = [], []
     for _ in range(RUNS):
         members = torch.rand(canaries, generator=random) < 0.5
         scores = members * mu + torch.randn(canaries, generator=random)
         right = auditing.right_guesses(scores, members, guesses)
-        for shown, bound in zip(found, (auditing.one_run, auditing.one_run_gaussian), strict=True):
-            shown.append(bound(right, guesses, delta=DELTA, canaries=canaries))
-    return sorted(found[0]), sorted(found[1])
+        plain.append(auditing.one_run(right, guesses, delta=DELTA, canaries=canaries))
+        knowing.append(auditing.one_run_gaussian(right, guesses, delta=DELTA, canaries=canaries))
+    return sorted(plain), sorted(knowing)
 
 
 def show(epsilon: float, canaries: int, share: float, *, seed: int = 0) -> Frame:
