@@ -180,7 +180,7 @@ def _line(study: Study, dataset: str, cell: Any, metric: str, rows: Sequence[Any
     values = {row["seed"]: row["metrics"][metric] for row in rows if metric in row["metrics"]}
     line = Line(cell, metric, values, len(rows), own=own, place=place)
     for item in study.reported:
-        if item.metric == metric and item.printed.dataset == dataset:
+        if item.metric == metric and item.printed.dataset in ("", dataset):
             for reading in item.readings:
                 if reading.cell.items() <= cell.items():
                     line.item, line.reading = item, reading

@@ -187,6 +187,6 @@ class Study:
         """What the paper prints for a cell of a data set, which is named as the paper does: by metric."""
         found = {}
         for item in self.reported:
-            if item.printed.dataset == dataset and any(way.cell.items() <= cell.items() for way in item.readings):
+            if item.printed.dataset in ("", dataset) and any(way.cell.items() <= cell.items() for way in item.readings):
                 found[item.metric] = item
         return found

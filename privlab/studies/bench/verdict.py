@@ -75,6 +75,8 @@ def judge(item: Reported, values: Sequence[float], ran: bool, runs: int = 1) -> 
         return NOT_JUDGED
     if not ran:
         return NOT_RUN
+    if kind == YES_NO and not values:
+        return UNDECIDED  # a question that no draw could answer
     if item.value is None or not values:  # *never* is a value like others
         return AGREES if item.value is None and not values else DIFFERS
     if kind == YES_NO:

@@ -1,5 +1,6 @@
 """Membership inference by shadow models: what Tables 7 and 8 and section 5.3 share."""
 
+import dataclasses
 import functools
 import json
 from collections import OrderedDict
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from privlab import data, models, networks, runtime
 from privlab.attacks import membership
+from privlab.defences import dp_sgd
 from privlab.metrics import membership as metrics
-from privlab.sharing import predictions
+from privlab.sharing import federated, predictions
 from privlab.studies._data import checksum, dataset
 from privlab.studies.bench.printed import Printed, Reading, Reported, reported
 from privlab.studies.bench.study import Cell, Metrics, Study, Table, cell_key
@@ -23,6 +25,7 @@ PAPER_IMAGES, PAPER_EPOCHS = 12_500, 30
 SHADOWS = {"dense": 5, "mirrored": 2}
 DENSE, DROPOUT, DENSE_EPOCHS, DENSE_LR = (128,) * 4, 0.2, 30, 1e-4  # section 4.2
 LR, BATCH = 1e-3, 32
+DELTA, BOUND, DP_LR, DP_BATCH = 1e-5, 1.0, 0.5, 128  # of a target with differential privacy: SGD, as DP-SGD is
 BASE: Cell = {
     "model": "lenet",
     "conv": 32,
@@ -79,14 +82,21 @@ def shares(cell: Cell, seed: int) -> tuple[data.Dataset, data.Dataset, data.Data
     source = dataset(cell["data"] if cell["private"] == "same" else cell["private"])
     count = min(cell["images"], len(source) // 4)
     drawn = source.sample(4 * count, runtime.derive(seed, "images"))
+    if "size" in cell and drawn.shape[1:] != (cell["size"],) * 2:
+        small = data.resized(drawn.images, cell["size"], drawn.shape[0])
+        drawn = dataclasses.replace(drawn, pixels=(small * 255).round().to(torch.uint8))
     return drawn[:count], drawn[count : 2 * count], drawn[2 * count :]
 
 
 def train(cell: Cell, members: data.Dataset, seed: int, device: torch.device) -> nn.Sequential:
-    """The target: one training, or FedAvg with Adam among clients that have parts of the images."""
+    """The target: one training, by DP-SGD where the cell has an epsilon, or FedAvg with Adam among clients that have
+    parts of the images.
+    """
     model = network(cell, members.shape, len(members.classes), runtime.derive(seed, "network")).to(device)
     if not cell["epochs"]:
         return model
+    if cell.get("epsilon"):
+        return _private(model, cell, federated.Client(members.images, members.labels), seed)
     split, count = data.iid if cell["iid"] else data.by_label, cell["clients"]
     parts = [torch.arange(len(members))]
     if count > 1:
@@ -106,6 +116,20 @@ def train(cell: Cell, members: data.Dataset, seed: int, device: torch.device) ->
         ]
         model = _average(answers, [len(members[part]) for part in parts])
     return model
+
+
+def _private(model: nn.Sequential, cell: Cell, owner: federated.Client, seed: int) -> nn.Sequential:
+    batch = min(DP_BATCH, len(owner.labels))
+    noise = private_noise(cell["epsilon"], batch, len(owner.labels), cell["epochs"])
+    settings = {"clip": BOUND, "noise": noise, "epochs": cell["epochs"], "batch": batch, "lr": DP_LR}
+    return dp_sgd.train(model, owner, **settings, seed=runtime.derive(seed, "private"))
+
+
+@functools.lru_cache(maxsize=16)
+def private_noise(epsilon: float, batch: int, count: int, epochs: int) -> float:
+    """The noise multiplier with which so many epochs on so many images spend epsilon, counted as the paper does."""
+    steps = epochs * -(-count // batch)
+    return dp_sgd.noise_multiplier(epsilon, DELTA, sample_rate=batch / count, steps=steps, accountant="rdp")
 
 
 @torch.no_grad()

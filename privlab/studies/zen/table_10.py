@@ -110,6 +110,10 @@ def _printed() -> tuple[Reported, ...]:
     return reported("zen", "10", place, step=1.0, units=names)
 
 
+def _others(cell: Cell) -> tuple[str, ...]:
+    return (RECORDS[cell["data"]],) if cell["attack"] == "membership" and cell["data"] in RECORDS else ()
+
+
 STUDY = Study(
     id="zen/table-10",
     title="Which adaptation mitigates which attack",
@@ -123,7 +127,7 @@ STUDY = Study(
     metrics=("gain_before", "gain", "mitigates", "accuracy_before", "accuracy"),
     load=dataset,
     checksum=checksum,
-    others=lambda cell: (RECORDS.get(cell["data"], cell["data"]),) if cell["attack"] == "membership" else (),
+    others=_others,
     takes=Takes(least=400),
     together=lambda cell: (cell["data"], cell["attack"]),
     reported=_printed(),
