@@ -106,7 +106,7 @@ LAST = {
 }
 # By function, which words refuse which networks. Any other error, and any error elsewhere, is a failure.
 REFUSED: dict[str, dict[str, set[str]]] = {
-    **{name: TUPLE for name in RUNS if name.startswith("sharing.federated")},
+    **{name: TUPLE for name in RUNS if name.startswith(("sharing.federated", "sharing.predictions"))},
     **{name: UNCUT for name in RUNS if name.startswith(("sharing.split", "models.cutting"))},
     **{name: UNCUT | WORDS for name in RUNS if name.startswith("attacks.decoder")},
     **{name: {"draw them first": NORMED} for name in RUNS if name.startswith("models.init")},
@@ -120,6 +120,7 @@ REFUSED: dict[str, dict[str, set[str]]] = {
         "does not read one row an image": called("attention", "transformer", "flatten in the middle"),
     },
     "sharing.losses.value": TUPLE,
+    "sharing.predictions.fit_and_ask": {**TUPLE, "Expected more than 1 value": called("batch norm of dense")},
     "sharing.federated.fed_bn": {"has no BatchNorm": ALL - BATCHED},
     "defences.soteria.telling_mask": ROWS,
     "defences.soteria.gradient": {

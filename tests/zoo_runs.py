@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from privlab import models, networks
 from privlab.defences import dp_sgd, soteria
 from privlab.models import initialisation
-from privlab.sharing import federated, losses, split
+from privlab.sharing import federated, losses, predictions, split
 from tests.zoo import Animal
 
 close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-5)
@@ -159,6 +159,35 @@ def run_local_update(animal: Animal, model: nn.Module) -> None:
     if not animal.chance:
         for name in wanted:
             close(found[name], -0.1 * wanted[name])
+
+
+def run_fit(animal: Animal, model: nn.Module) -> None:
+    images, labels = animal.batch()
+    how = {"epochs": 1, "lr": 0.1, "batch": 9, "optimiser": "sgd", "loss": animal.loss}
+    found = state(predictions.fit(model, images, labels, **how, seed=1))
+    if animal.chance:
+        again, other = (predictions.fit(model, images, labels, **how, seed=seed) for seed in (1, 2))
+        assert all(torch.equal(each, found[name]) for name, each in state(again).items())
+        assert not all(torch.equal(each, found[name]) for name, each in state(other).items())
+        return
+    for name, wanted in state(trained(animal, images, labels)).items():
+        close(found[name], wanted, msg=name)
+
+
+def run_predict(animal: Animal, model: nn.Module) -> None:
+    images, _ = animal.batch(40)
+    close(predictions.predict(model, images), answer(model, images))
+
+
+def run_fit_and_ask(animal: Animal, model: nn.Module) -> None:
+    """Two models, each trained on half of the images, and asked about all of them."""
+    images, labels = animal.batch()
+    used = predictions.halves(2, len(labels))
+    how = {"epochs": 1, "lr": 0.1, "batch": 9, "optimiser": "sgd", "loss": animal.loss}
+    found = predictions.fit_and_ask(lambda _: animal.build(), images, labels, used, **how, progress=False)
+    for mine, made in zip(used, found, strict=True):
+        if not animal.chance:
+            close(made, answer(trained(animal, images[mine], labels[mine]), images))
 
 
 def run_fed_bn(animal: Animal, model: nn.Module) -> None:
@@ -341,6 +370,9 @@ RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "sharing.federated.fed_sgd": partial(run_fed_avg, train=federated.fed_sgd),
     "sharing.federated.gradient": run_gradient,
     "sharing.federated.local_update": run_local_update,
+    "sharing.predictions.fit": run_fit,
+    "sharing.predictions.fit_and_ask": run_fit_and_ask,
+    "sharing.predictions.predict": run_predict,
     "sharing.losses.value": run_value,
     "sharing.split.accuracy": run_send,
     "sharing.split.retrain_server": run_retrain,

@@ -581,7 +581,7 @@ def test_a_file_of_others_is_named(tmp_path, monkeypatch):
         ("digits", {"split": "nonsense"}, "split='nonsense' is not known; choose one of train, val, test"),
         ("mnist", {"split": "val"}, "mnist has no split 'val'"),
         ("imdb", {"split": "val"}, "imdb has no split 'val'"),
-        ("omniglot", {"split": "test"}, "one set of images, taken as split='train'"),
+        ("omniglot", {"split": "test"}, "one set, taken as split='train'"),
     ],
 )
 def test_no_argument_is_swallowed(name, options, words):
