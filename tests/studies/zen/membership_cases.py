@@ -149,7 +149,35 @@ def beside(mnist, fashion):
     )
 
 
+def private(attacks, accuracies=(0.5, 0.3), rest=0.9):
+    """Table 9: attacks and accuracies without noise and with it."""
+    both = zip((0.0, 1.751), attacks, accuracies, strict=True)
+    cells = [({"epsilon": e}, {"attack_accuracy": attack, "model_accuracy": accuracy}) for e, attack, accuracy in both]
+    return made("zen/table-9", "mnist", {"attack_accuracy": rest, "model_accuracy": rest}, *cells)
+
+
+PRIVATE = made(
+    "zen/table-9",
+    "mnist",
+    {"attack_accuracy": 0.6, "model_accuracy": 0.9},
+    ({"epsilon": 1.751, "attack": "dense"}, {"attack_accuracy": 0.5}),
+)
 MEMBERSHIP = [
+    Case(
+        "zen/table-9",
+        "The addition of DP reduced",
+        holds=[private((0.6, 0.55))],
+        fails=[private((0.6, 0.59)), private((0.55, 0.6))],
+        unsure=[private((0.6, wide(0.575, 0.58)))],
+        depends=(PRIVATE, DENSE, MIRRORED),
+    ),
+    Case(
+        "zen/table-9",
+        "for small values of ε",
+        holds=[private((0.6, 0.6), (0.5, 0.45))],
+        fails=[private((0.6, 0.6), (0.5, 0.49))],
+        unsure=[private((0.6, 0.6), (0.5, wide(0.475, 0.48)))],
+    ),
     larger("zen/table-7", "increasing the number of filters", "cifar10", {"conv": 16}, {"conv": 128}),
     Case(
         "zen/table-7",
