@@ -11,13 +11,15 @@ and decoders are trained as the target is, and DLG knows the bound to which clie
 Where the attack gains next to nothing without the adaptation there is nothing to mitigate, and no answer.
 """
 
+import functools
+import json
 from collections.abc import Mapping
 
 import torch
 
 from privlab.studies._data import checksum, dataset
 from privlab.studies.bench.printed import Printed, Reading, Reported, reported
-from privlab.studies.bench.study import Cell, Metrics, Study
+from privlab.studies.bench.study import Cell, Metrics, Study, cell_key
 from privlab.studies.bench.takes import Takes
 from privlab.studies.zen import _decoder, _membership, section_5_1
 
@@ -87,12 +89,22 @@ RUN = {"decoder": _decoder.run, "dlg": section_5_1.run, "membership": _membershi
 USEFUL = {"decoder": "accuracy", "membership": "model_accuracy"}
 
 
+@functools.lru_cache(maxsize=16)
+def _measured(attack: str, key: str, seed: int, device: str) -> Metrics:
+    return RUN[attack](json.loads(key), seed, torch.device(device))
+
+
+def measured(cell: Cell, adapted: bool, seed: int, device: torch.device) -> Metrics:
+    """What the attack's own study measures, before the adaptation or after it. Many adaptations share a before."""
+    return _measured(cell["attack"], cell_key(setting(cell, adapted)), seed, str(device))
+
+
 def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     """The gain before and after the adaptation, in one draw. mitigates: 1 where no more than half is left, else 0;
     missing where there was nothing to lose. accuracy, accuracy_before: the network's, where one is trained.
     """
     attack = cell["attack"]
-    before, after = (RUN[attack](setting(cell, adapted), seed, device) for adapted in (False, True))
+    before, after = (measured(cell, adapted, seed, device) for adapted in (False, True))
     first, then = gain(attack, before), gain(attack, after)
     made = {"gain_before": first, "gain": then}
     if useful := USEFUL.get(attack):
