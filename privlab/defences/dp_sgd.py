@@ -19,7 +19,7 @@ from privlab.sharing.federated import Client, Gradient, Loss, cross_entropy
 if TYPE_CHECKING:  # Opacus is loaded by the functions that need it: it takes as long as torch, and few programs do
     from opacus.optimizers import DPOptimizer
 
-__all__ = ["epsilon", "gradient", "noise_multiplier", "train"]
+__all__ = ["epsilon", "gradient", "noise_multiplier", "per_example", "train"]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -58,6 +58,30 @@ def _private(model: Model, clip: float, noise: float, batch: int, lr: float, see
         generator=_noise_generator(next(model.parameters()).device, seed),
     )
     return private, optimiser
+
+
+def per_example(
+    model: nn.Module, images: Tensor, labels: Tensor, *, clip: float | None = None, loss: Loss = cross_entropy
+) -> dict[str, Tensor]:
+    """Every example's own gradient by parameter, each `(B, *shape of it)`; clipped to the l2 norm `clip` if there is
+    one.
+
+    The first lines of DP-SGD, before sum and noise: what a client knows and never sends. Other arguments and errors:
+    as of `gradient`. Source: Abadi et al. 2016, Algorithm 1.
+    """
+    checks.inputs("images", images)
+    _check_targets(labels, len(images), loss)
+    _check_model(model)
+    own = networks.duplicate(model)
+    _prepare(own, images, labels, loss)
+    with networks.dice(own, 0):
+        found = _each(own, images, labels, loss)
+    if clip is None:
+        return found
+    checks.number("clip", clip, 0, open_low=True)
+    norms = torch.stack([value.flatten(1).norm(dim=1) for value in found.values()]).norm(dim=0)
+    factor = (clip / norms.clamp_min(1e-12)).clamp_max(1)
+    return {name: value * factor.view(-1, *[1] * (value.dim() - 1)) for name, value in found.items()}
 
 
 def _each(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:
