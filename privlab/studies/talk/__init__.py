@@ -1,0 +1,1 @@
+"""Studies of questions that the talk "Adversarial interference" (Usynin 2022) asks and leaves open."""
