@@ -75,6 +75,18 @@ def scores(
     return membership.lira(own, others, inside, online=online, shared=attack == "lira shared"), known
 
 
+def likelihoods(confidence: Tensor, used: Tensor) -> Tensor:
+    """LiRA's scores `(M, P)` of each of M networks, all others being its references: `confidence` `(M, P)`, one
+    variance for all, online.
+    """
+    scores = []
+    for number in range(len(used)):
+        others = torch.arange(len(used)) != number
+        own = confidence[number : number + 1]
+        scores.append(membership.lira(own, confidence[others], used[others], online=True, shared=True)[0])
+    return torch.stack(scores)
+
+
 def study(name: str, title: str, source: str, **particular: Any) -> Study:
     """A study of membership, by what is particular to it."""
     sets = ("location30", "mnist")

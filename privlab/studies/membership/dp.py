@@ -14,7 +14,7 @@ from privlab.sharing import predictions
 from privlab.studies._data import dataset
 from privlab.studies.bench.sentence import Found, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Table
-from privlab.studies.membership._records import study
+from privlab.studies.membership._records import likelihoods, study
 
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 ATTACKS = ("loss", "lira", "steps")
@@ -100,7 +100,7 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
     elif cell["attack"] == "steps":
         scores = steps
     else:
-        scores = _likelihoods(membership.scaled_confidence(logits, labels)[:, :count], used)
+        scores = likelihoods(membership.scaled_confidence(logits, labels)[:, :count], used)
     guesses = round(GUESSED * count)
     bounds = {"": auditing.one_run, "_gaussian": auditing.one_run_gaussian}
     found: Metrics = {
@@ -115,16 +115,6 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
         found[f"epsilon_shown{name}"] = shown.mean().item()
         found[f"above_spent{name}"] = (shown > cell["epsilon"]).double().mean().item()
     return found
-
-
-def _likelihoods(confidence: Tensor, used: Tensor) -> Tensor:
-    """Each network attacked with all others as references."""
-    scores = []
-    for number in range(NETWORKS):
-        others = torch.arange(NETWORKS) != number
-        own = confidence[number : number + 1]
-        scores.append(membership.lira(own, confidence[others], used[others], online=True, shared=True)[0])
-    return torch.stack(scores)
 
 
 def _within(table: Table) -> Found:

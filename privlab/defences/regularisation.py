@@ -1,0 +1,64 @@
+"""Cheap defences against membership inference that promise nothing: less to say, or less learned by heart.
+
+Early stopping, weight decay and label smoothing are settings of `privlab.sharing.predictions.fit`; dropout is a layer.
+Here is what remains: `mask` acts on the release, `distil` and `prune_weights` in training. How much each takes is
+measured (`membership/defences`), against an adversary whose references were treated alike.
+"""
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from privlab import checks
+from privlab.sharing import predictions
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def mask(logits: Tensor, kept: int = 1) -> Tensor:
+    """Answers that tell the order of the `kept` likeliest classes and no confidence: logits `(N, K)`, ranks in place
+    of numbers (kept, kept - 1, ... 1), and 0 for all others.
+
+    kept = 1 is the label alone. Source: Shokri et al. 2017, section VIII (restrict the prediction vector); Yeom et al.
+    2018 attack the label alone, by whether it is right. Raises ValueError for other shapes, or more than K kept.
+    """
+    if logits.dim() != 2 or not logits.numel():
+        raise ValueError(f"logits are {tuple(logits.shape)}; give (N, K) with at least one answer")
+    checks.whole("kept", kept, 1, logits.shape[1])
+    places = logits.topk(kept, dim=1).indices
+    ranks = torch.arange(kept, 0, -1, dtype=logits.dtype, device=logits.device)
+    return torch.zeros_like(logits).scatter(1, places, ranks.expand(len(logits), -1))
+
+
+def distil(teacher: nn.Module, student: Model, inputs: Tensor, *, temperature: float = 1.0, **training) -> Model:
+    """A copy of the student, trained to say of public `inputs` `(N, ...)` what the teacher says.
+
+    The student never sees a private example; what it learns of one it learns through the teacher's answers. They are
+    softened by `temperature`. training: as of `predictions.fit`.
+    Source: Shejwalkar and Houmansadr 2021; Hinton et al. 2015 (temperature).
+    """
+    checks.number("temperature", temperature, 0, open_low=True)
+    told = (predictions.predict(teacher, inputs) / temperature).softmax(1)
+    return predictions.fit(student, inputs, told, **training)
+
+
+def prune_weights(model: Model, share: float) -> Model:
+    """A copy of the model in which the `share` of all weights that are smallest in magnitude are 0; biases stay.
+
+    Over all layers together. Train it on to let it recover. Raises ValueError for a share outside [0, 1).
+    Source: Han et al. 2015; Wang et al. 2021 (against membership inference).
+    """
+    checks.number("share", share, 0, 1)
+    if share == 1:
+        raise ValueError("share=1 leaves no weights; give less than 1")
+    smaller = copy.deepcopy(model)
+    places = [(layer, "weight") for layer in smaller.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    if not places:
+        raise ValueError(f"this {type(model).__name__} has no dense or convolutional layer whose weights to prune")
+    prune.global_unstructured(places, pruning_method=prune.L1Unstructured, amount=float(share))
+    for layer, name in places:
+        prune.remove(layer, name)
+    return smaller
