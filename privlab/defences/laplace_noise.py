@@ -30,3 +30,23 @@ def relative(activations: Tensor, scale: float) -> float:
     checks.number("scale", scale, 0)
     spread = (activations - activations.mean(0)).flatten().square().mean().sqrt().item()
     return 2**0.5 * scale / spread if spread else float("inf") if scale else 0.0
+
+
+def epsilon(scale: float, *, low: float, high: float, numbers: int, releases: int = 1) -> float:
+    """What Laplace noise promises, as local differential privacy: epsilon, with delta = 0, of all that is sent of one
+    example.
+
+    `numbers` activations, each within [low, high], differ in l1 by no more than numbers x (high - low) from those of
+    any other example, whose label is not sent. Noise of `scale` b then spends that over b with each of `releases`,
+    which add up. Activations that are not bounded, as those of ReLU, have no such epsilon: clamp them first.
+    Raises ValueError for no noise, with which epsilon is infinite, and for bounds in the wrong order.
+    Source: Dwork and Roth 2014, Theorem 3.6, section 3.5.1 (composition); SplitNN, section 5.1 and appendix C.3.
+    """
+    checks.number("scale", scale, 0, open_low=True)
+    checks.number("low", low, -float("inf"))
+    checks.number("high", high, -float("inf"))
+    checks.whole("numbers", numbers)
+    checks.whole("releases", releases)
+    if high <= low:
+        raise ValueError(f"low={low} and high={high} are no range; give high > low")
+    return releases * numbers * (high - low) / scale

@@ -1,7 +1,9 @@
 """What noise stops each attack on a step of DP-SGD or on the model, and how much accuracy it leaves."""
 
 import functools
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,9 +78,8 @@ def _overlap(found: Tensor, parts: list[data.Dataset], classes: int) -> float:
 def _rows(name: str, noise: float, seed: int, device: torch.device, *, trap: bool) -> tuple[float, float]:
     """The share of a mini-batch's images that is recognised among 500 others, read from the rows of a dense layer."""
     drawn = _images(name, BATCH + DECOYS, seed).to(device)
-    model = models.fully_connected(drawn.shape, len(drawn.classes), widths=(NEURONS,), seed=seed).to(device)
-    if trap:
-        model = trap_weights.plant(model, TRAP, seed=runtime.derive(seed, "trap"))
+    honest = models.fully_connected(drawn.shape, len(drawn.classes), widths=(NEURONS,), seed=seed).to(device)
+    model = trap_weights.plant(honest, TRAP, seed=runtime.derive(seed, "trap")) if trap else honest
     sent = _sent(model, drawn[:BATCH], noise, seed)
     read = noisy_extraction.reconstruct(sent, std=noise * CLIP / BATCH, shape=drawn.shape).images
     return _recognised(read, drawn[:BATCH], drawn[BATCH:]), BATCH / len(drawn)
@@ -121,7 +122,7 @@ def _trained(name: str, noise: float, seed: int, device: str) -> tuple[Tensor, T
         about = runtime.derive(seed, "network", number)
         model = models.fully_connected(own.shape, len(own.classes), widths=(WIDTH,), seed=about).to(device)
         client = federated.Client(own.images[inside], labels[inside])
-        settings = {"clip": CLIP, "noise": noise, "epochs": EPOCHS, "batch": min(DP_BATCH, int(inside.sum()))}
+        settings: dict[str, Any] = {"clip": CLIP, "noise": noise, "epochs": EPOCHS, "batch": min(DP_BATCH, int(inside.sum()))}
         trained = dp_sgd.train(model, client, **settings, lr=LR, seed=about)
         answers.append(predictions.predict(trained, own.images if number < NETWORKS else fresh.images))
     right = (answers[-1].argmax(1) == fresh.labels).double().mean().item()
@@ -138,7 +139,7 @@ def _membership(name: str, noise: float, seed: int, device: torch.device) -> tup
     return 2 * tells.auc(scores, used[:1]) - 1, 0.0
 
 
-ATTACKS = {
+ATTACKS: Mapping[str, Callable[[str, float, int, torch.device], tuple[float, float]] | None] = {
     "labels": _labels,
     "extraction": functools.partial(_rows, trap=False),
     "trap_weights": functools.partial(_rows, trap=True),
