@@ -44,7 +44,13 @@ def _pruned(model: nn.Module, x: Tensor, y: Tensor, public: Tensor, seed: int) -
 
 def _private(model: nn.Module, x: Tensor, y: Tensor, _public: Tensor, seed: int) -> nn.Module:
     batch = min(DP_BATCH, len(x))
-    settings: dict[str, Any] = {"clip": CLIP, "noise": noise(batch, len(x)), "epochs": EPOCHS, "batch": batch, "lr": DP_LR}
+    settings: dict[str, Any] = {
+        "clip": CLIP,
+        "noise": noise(batch, len(x)),
+        "epochs": EPOCHS,
+        "batch": batch,
+        "lr": DP_LR,
+    }
     return dp_sgd.train(model, federated.Client(x, y), **settings, seed=seed)
 
 

@@ -122,7 +122,12 @@ def _trained(name: str, noise: float, seed: int, device: str) -> tuple[Tensor, T
         about = runtime.derive(seed, "network", number)
         model = models.fully_connected(own.shape, len(own.classes), widths=(WIDTH,), seed=about).to(device)
         client = federated.Client(own.images[inside], labels[inside])
-        settings: dict[str, Any] = {"clip": CLIP, "noise": noise, "epochs": EPOCHS, "batch": min(DP_BATCH, int(inside.sum()))}
+        settings: dict[str, Any] = {
+            "clip": CLIP,
+            "noise": noise,
+            "epochs": EPOCHS,
+            "batch": min(DP_BATCH, int(inside.sum())),
+        }
         trained = dp_sgd.train(model, client, **settings, lr=LR, seed=about)
         answers.append(predictions.predict(trained, own.images if number < NETWORKS else fresh.images))
     right = (answers[-1].argmax(1) == fresh.labels).double().mean().item()

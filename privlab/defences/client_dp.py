@@ -1,0 +1,89 @@
+"""Differential privacy whose unit is the client: no client's whole update can be told from none. Acts on the release.
+
+Two choices are separate. The *unit*, an example or a client, is what the bound holds for: here each client's update is
+clipped as a whole, `dp_sgd` clips each example's gradient. *Where* the noise is added decides who must be trusted: with
+noise of the server it is the server, which has read every update before; with noise of the clients nobody, if their
+sum is formed so that no part of it is seen, and else each part carries only a share of the noise.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from privlab import checks, runtime
+from privlab.sharing.federated import Update
+
+WHERE = ("server", "client")
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The noisy mean of a round, which is released, and what arrived at the server from each client before it."""
+
+    mean: Update
+    arrived: tuple[Update, ...]
+
+
+def norm(update: Update) -> float:
+    """The l2 norm of all numbers of an update together."""
+    return torch.stack([each.double().norm() for each in update.values()]).norm().item()
+
+
+def clip_update(update: Update, bound: float) -> Update:
+    """Scale an update down to the l2 norm `bound`; a smaller one is left as it is. See `aggregate` for errors."""
+    checks.number("bound", bound, 0, open_low=True)
+    _check(update)
+    factor = max(1.0, norm(update) / bound)
+    return Update({name: each / factor for name, each in update.items()}, {})
+
+
+def aggregate(
+    updates: Sequence[Update], *, clip: float, noise: float, where: str = "server", seed: int | torch.Generator = 0
+) -> Aggregate:
+    """The mean of clients' updates with client-level differential privacy.
+
+    noise: the multiplier sigma. The sum gets noise of standard deviation sigma x clip: from the server, or from n
+    clients, each of whom adds sigma x clip / sqrt(n). Every client counts the same, whatever it holds: with weights by
+    numbers of examples a large client would move the sum by more than `clip`. A round in which each of m clients takes
+    part with the chance q spends what a step of DP-SGD does: `dp_sgd.epsilon(noise, delta, sample_rate=q, steps=...)`.
+    Raises ValueError for none at all, for updates of different models, with buffers (running averages, which are not
+    clipped) or numbers that are not finite, for a clip that is not positive and a negative noise.
+    Source: McMahan et al. 2018, Algorithm 1 (with equal weights); "Zen", sections 3.1.2 and 7.
+    """
+    checks.number("noise", noise, 0)
+    checks.one_of("where", where, WHERE)
+    if not updates:
+        raise ValueError("there are no updates; give at least one")
+    shapes = [{name: tuple(each.shape) for name, each in update.items()} for update in updates]
+    if any(each != shapes[0] for each in shapes):
+        raise ValueError("the updates are of different models: names or shapes differ; give those of one round")
+    random, count = runtime.generator(seed), len(updates)
+    arrived = [clip_update(update, clip) for update in updates]
+    if where == "client":
+        arrived = [_noisy(update, noise * clip / math.sqrt(count), random) for update in arrived]
+    mean = Update({name: sum(each[name] for each in arrived) / count for name in shapes[0]}, {})
+    if where == "server":
+        mean = _noisy(mean, noise * clip / count, random)
+    return Aggregate(mean, tuple(arrived))
+
+
+def _noisy(update: Update, std: float, random: torch.Generator) -> Update:
+    def draw(like: torch.Tensor) -> torch.Tensor:
+        return torch.randn(like.shape, generator=random, dtype=like.dtype).to(like.device)
+
+    return Update({name: each + std * draw(each) for name, each in update.items()}, {})
+
+
+def _check(update: Update) -> None:
+    if not update:
+        raise ValueError("an update is empty; give the changes of at least one parameter")
+    if getattr(update, "buffers", None):
+        raise ValueError(
+            f"an update carries buffers ({', '.join(update.buffers)}), which no clipping bounds; "
+            "train a model without running averages, such as resnet18 with norm='group'"
+        )
+    wrong = [name for name, each in update.items() if not each.isfinite().all()]
+    if wrong:
+        raise ValueError(f"an update is not finite in {', '.join(wrong)}; the training diverged: give a smaller lr")
