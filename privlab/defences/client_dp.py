@@ -63,7 +63,7 @@ def aggregate(
     arrived = [clip_update(update, clip) for update in updates]
     if where == "client":
         arrived = [_noisy(update, noise * clip / math.sqrt(count), random) for update in arrived]
-    mean = Update({name: sum(each[name] for each in arrived) / count for name in shapes[0]}, {})
+    mean = Update({name: torch.stack([each[name] for each in arrived]).mean(0) for name in shapes[0]}, {})
     if where == "server":
         mean = _noisy(mean, noise * clip / count, random)
     return Aggregate(mean, tuple(arrived))
