@@ -11,10 +11,17 @@ from privlab.explore.inverting import invert, invert_explorer
 from privlab.explore.leaking import leak, leak_explorer
 from privlab.explore.noise import blur, blur_explorer
 from privlab.explore.showing import show, show_explorer
+from privlab.explore.spending import spend, spend_explorer
 from privlab.explore.stealing import steal, steal_explorer
 
 # Those whose frames are made beforehand.
-STORED = {"decode": decode_explorer, "hide": hide_explorer, "infer": infer_explorer, "leak": leak_explorer}
+STORED = {
+    "decode": decode_explorer,
+    "hide": hide_explorer,
+    "infer": infer_explorer,
+    "leak": leak_explorer,
+    "spend": spend_explorer,
+}
 
 __all__ = [
     "STORED",
@@ -39,6 +46,8 @@ __all__ = [
     "show",
     "show_explorer",
     "show_images",
+    "spend",
+    "spend_explorer",
     "steal",
     "steal_explorer",
     "style",
