@@ -139,6 +139,8 @@ REFUSED: dict[str, dict[str, set[str]]] = {
         for name in RUNS
         if name.startswith("defences.dp_sgd")
     },
+    "defences.regularisation.distil": TUPLE,
+    "defences.regularisation.prune_weights": {"computes its weight": NORMED},
     "attacks.label_inference.labels": LAST,
     "attacks.text_extraction.plant": {"not a Embedding layer": ALL - called("words")},
     "attacks.transmission.transmit": TRANSMITTED,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privlab import models, networks
-from privlab.defences import dp_sgd, soteria
+from privlab.defences import dp_sgd, regularisation, soteria
 from privlab.models import initialisation
 from privlab.sharing import federated, losses, predictions, split
 from tests.zoo import Animal
@@ -354,6 +354,24 @@ def run_dp(animal: Animal, model: nn.Module) -> None:
         close(found[name], each)
 
 
+def run_dp_each(animal: Animal, model: nn.Module) -> None:
+    images, labels = animal.batch()
+    own = animal.build().train()
+    before = trace(own)
+    whole = dp_sgd.per_example(own, images, labels, loss=animal.loss)
+    clipped = dp_sgd.per_example(own, images, labels, clip=0.1, loss=animal.loss)
+    assert trace(own) == before
+    if any(isinstance(layer, nn.Dropout) and layer.p for layer in own.modules()) or animal.chance:
+        return
+    for place in range(len(images)):
+        one = slopes(animal, animal.build().train(), images[place : place + 1], labels[place : place + 1])
+        length = torch.stack([each.norm() for each in one.values()]).norm()
+        assert set(whole) == set(clipped) == set(one)
+        for name, each in one.items():
+            close(whole[name][place], each)
+            close(clipped[name][place], each * (0.1 / length).clamp_max(1))
+
+
 def run_dp_train(animal: Animal, model: nn.Module) -> None:
     images, labels = animal.batch()
     client = federated.Client(images, labels)
@@ -361,6 +379,44 @@ def run_dp_train(animal: Animal, model: nn.Module) -> None:
     own = animal.build().train()
     found = dp_sgd.train(own, client, clip=0.1, noise=1.0, epochs=1, batch=3, lr=0.1, **options)
     assert any(not torch.equal(a, b) for a, b in zip(found.parameters(), own.parameters(), strict=True))
+
+
+def run_distil(animal: Animal, model: nn.Module) -> None:
+    """The teacher's softened answers are the labels of a plain step of another network of the kind."""
+    inputs, _ = animal.batch()
+    binary = animal.loss is federated.binary_cross_entropy
+    student = copy.deepcopy(animal.build())
+    with torch.no_grad():
+        for each in student.parameters():
+            each.mul_(0.9)
+    how = {"epochs": 1, "lr": 0.1, "batch": 9, "optimiser": "sgd", "loss": animal.loss, "temperature": 2.0}
+    found = state(regularisation.distil(model, student, inputs, **how))
+    if animal.chance:
+        return
+    told = answer(animal.build(), inputs) / 2
+    told = 1 / (1 + (-told).exp()) if binary else told.exp() / told.exp().sum(1, keepdim=True)
+    optimiser = torch.optim.SGD([each for each in student.parameters() if each.requires_grad], lr=0.1)
+    logits = student(inputs.clone())
+    loss = F.binary_cross_entropy_with_logits(logits, told) if binary else -(told * logits.log_softmax(1)).sum(1).mean()
+    loss.backward()
+    optimiser.step()
+    for name, wanted in state(student).items():
+        close(found[name], wanted, msg=name)
+
+
+def run_prune_weights(animal: Animal, model: nn.Module) -> None:
+    found, own = regularisation.prune_weights(model, 0.3), animal.build()
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    pruned = {id(layer.weight) for layer in own.modules() if isinstance(layer, kinds)}
+    sizes = [abs(x) for each in own.parameters() if id(each) in pruned for x in each.flatten().tolist()]
+    limit = sorted(sizes)[round(0.3 * len(sizes))]
+    assert [name for name, _ in found.named_parameters()] == [name for name, _ in own.named_parameters()]
+    for (name, new), old in zip(found.named_parameters(), own.parameters(), strict=True):
+        assert new.requires_grad == old.requires_grad, name
+        wanted = torch.where(old.abs() < limit, 0, old) if id(old) in pruned else old
+        assert torch.equal(new, wanted), name
+    assert modes(found) == modes(model)
+    answer(found, animal.batch()[0])
 
 
 RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
@@ -383,7 +439,10 @@ RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "models.initialisation.draw_like_pytorch": run_draw,
     "models.initialisation.initialise": run_initialise,
     "defences.dp_sgd.gradient": run_dp,
+    "defences.dp_sgd.per_example": run_dp_each,
     "defences.dp_sgd.train": run_dp_train,
+    "defences.regularisation.distil": run_distil,
+    "defences.regularisation.prune_weights": run_prune_weights,
     "defences.soteria.gradient": run_soteria,
     "defences.soteria.telling_mask": run_mask,
 }

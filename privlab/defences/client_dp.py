@@ -52,6 +52,7 @@ def aggregate(
     clipped) or numbers that are not finite, for a clip that is not positive and a negative noise.
     Source: McMahan et al. 2018, Algorithm 1 (with equal weights); "Zen", sections 3.1.2 and 7.
     """
+    checks.number("clip", clip, 0, open_low=True)
     checks.number("noise", noise, 0)
     checks.one_of("where", where, WHERE)
     if not updates:

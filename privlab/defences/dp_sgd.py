@@ -71,6 +71,8 @@ def per_example(
     """
     checks.inputs("images", images)
     _check_targets(labels, len(images), loss)
+    if clip is not None:
+        checks.number("clip", clip, 0, open_low=True)
     _check_model(model)
     own = networks.duplicate(model)
     _prepare(own, images, labels, loss)
@@ -78,7 +80,6 @@ def per_example(
         found = _each(own, images, labels, loss)
     if clip is None:
         return found
-    checks.number("clip", clip, 0, open_low=True)
     norms = torch.stack([value.flatten(1).norm(dim=1) for value in found.values()]).norm(dim=0)
     factor = (clip / norms.clamp_min(1e-12)).clamp_max(1)
     return {name: value * factor.view(-1, *[1] * (value.dim() - 1)) for name, value in found.items()}

@@ -3,6 +3,8 @@
 Source: SplitNN, section 4 and appendix B.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -43,8 +45,10 @@ def epsilon(scale: float, *, low: float, high: float, numbers: int, releases: in
     Source: Dwork and Roth 2014, Theorem 3.6, section 3.5.1 (composition); SplitNN, section 5.1 and appendix C.3.
     """
     checks.number("scale", scale, 0, open_low=True)
-    checks.number("low", low, -float("inf"))
-    checks.number("high", high, -float("inf"))
+    for name, bound in (("low", low), ("high", high)):
+        if isinstance(bound, int | float) and math.isinf(bound):
+            raise ValueError(f"{name}={bound} is no bound, and without one epsilon is infinite; clamp the activations")
+        checks.number(name, bound, -math.inf)
     checks.whole("numbers", numbers)
     checks.whole("releases", releases)
     if high <= low:

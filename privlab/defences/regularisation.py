@@ -5,15 +5,13 @@ Here is what remains: `mask` acts on the release, `distil` and `prune_weights` i
 measured (`membership/defences`), against an adversary whose references were treated alike.
 """
 
-import copy
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
-from privlab import checks
-from privlab.sharing import predictions
+from privlab import checks, networks
+from privlab.sharing import losses, predictions
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -37,28 +35,42 @@ def distil(teacher: nn.Module, student: Model, inputs: Tensor, *, temperature: f
     """A copy of the student, trained to say of public `inputs` `(N, ...)` what the teacher says.
 
     The student never sees a private example; what it learns of one it learns through the teacher's answers. They are
-    softened by `temperature`. training: as of `predictions.fit`.
+    softened by `temperature`, and are shares of classes, or with loss=federated.binary_cross_entropy a chance for each
+    logit. training: as of `predictions.fit`, with its errors.
     Source: Shejwalkar and Houmansadr 2021; Hinton et al. 2015 (temperature).
     """
     checks.number("temperature", temperature, 0, open_low=True)
-    told = (predictions.predict(teacher, inputs) / temperature).softmax(1)
-    return predictions.fit(student, inputs, told, **training)
+    answers = predictions.predict(teacher, inputs) / temperature
+    yes_or_no = training.get("loss") is losses.binary_cross_entropy
+    return predictions.fit(student, inputs, answers.sigmoid() if yes_or_no else answers.softmax(1), **training)
 
 
 def prune_weights(model: Model, share: float) -> Model:
     """A copy of the model in which the `share` of all weights that are smallest in magnitude are 0; biases stay.
 
-    Over all layers together. Train it on to let it recover. Raises ValueError for a share outside [0, 1).
+    Of dense and convolutional layers, over all of them together; a weight that two of them share counts once. Train it
+    on to let it recover. Raises ValueError for a share outside [0, 1), a model without such layers, and one that
+    computes their weights.
     Source: Han et al. 2015; Wang et al. 2021 (against membership inference).
     """
     checks.number("share", share, 0, 1)
     if share == 1:
         raise ValueError("share=1 leaves no weights; give less than 1")
-    smaller = copy.deepcopy(model)
-    places = [(layer, "weight") for layer in smaller.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    if not places:
+    smaller = networks.duplicate(model)
+    layers = {n: each for n, each in smaller.named_modules() if isinstance(each, nn.Linear | nn.modules.conv._ConvNd)}
+    if not layers:
         raise ValueError(f"this {type(model).__name__} has no dense or convolutional layer whose weights to prune")
-    prune.global_unstructured(places, pruning_method=prune.L1Unstructured, amount=float(share))
-    for layer, name in places:
-        prune.remove(layer, name)
+    for name, layer in layers.items():
+        if "weight" not in layer._parameters:
+            raise ValueError(
+                f"layer {name!r} computes its weight (a parametrization, such as weight_norm), so that none can be "
+                "pruned; torch.nn.utils.parametrize.remove_parametrizations leaves it a plain one"
+            )
+    weights = list({id(each.weight): each.weight for each in layers.values()}.values())
+    sizes = torch.cat([each.detach().abs().flatten() for each in weights])
+    kept = torch.ones_like(sizes, dtype=torch.bool)
+    kept[sizes.argsort()[: round(float(share) * len(sizes))]] = False
+    with torch.no_grad():
+        for each, mine in zip(weights, kept.split([each.numel() for each in weights]), strict=True):
+            each.masked_fill_(~mine.view_as(each), 0)
     return smaller
