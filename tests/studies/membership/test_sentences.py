@@ -90,7 +90,7 @@ def better(text, metrics, low, high):
 
 
 def spent(above, gaussian, *changes):
-    """The share of networks that show more than was spent, by the bound of any mechanism and by that of Gaussian ones."""
+    """How many networks show more than was spent, by the bound of any mechanism and of Gaussian ones."""
     return made("membership/dp", "mnist", {"above_spent": above, "above_spent_gaussian": gaussian}, *changes)
 
 
