@@ -10,7 +10,7 @@ from privlab.defences import dp_sgd as defence
 from privlab.studies.talk import dp_sgd
 
 CPU = torch.device("cpu")
-SMALL = {"BATCH": 4, "DECOYS": 60, "NEURONS": 120, "VICTIMS": 2, "IMAGES": 120, "DP_BATCH": 40, "EPOCHS": 40}
+SMALL = {"BATCH": 4, "DECOYS": 60, "NEURONS": 120, "VICTIMS": 2, "IMAGES": 120, "DP_BATCH": 60, "EPOCHS": 40}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_training_learns_and_spends_what_the_accountant_says():
     plain, noisy = measured("training", 0.0), measured("training", 3.0)
     assert plain["accuracy"] > 0.6 > noisy["accuracy"]
     assert "epsilon_spent" not in plain
-    spent = defence.epsilon(3.0, dp_sgd.DELTA, sample_rate=1 / 3, steps=120, accountant="rdp")
+    spent = defence.epsilon(3.0, dp_sgd.DELTA, sample_rate=0.5, steps=80, accountant="rdp")
     assert noisy["epsilon_spent"] == pytest.approx(spent)
 
 
