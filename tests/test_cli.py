@@ -153,7 +153,8 @@ def test_an_altered_file_is_listed_as_such_and_the_list_goes_on(monkeypatch, tmp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "table-9"], "(did you mean curious/table-9?)"),
+        (["run", "table-5-cnn"], "(did you mean curious/table-5-cnn?)"),
+        (["run", "table-9"], "(did you mean curious/table-9 or zen/table-9?)"),
         (["run", "curious/tabel_4"], "(did you mean curious/table-4"),
         (["run", FAST, "--data", ""], "data='' names nothing"),
         (["run", FAST, "--data", "EMPTY"], "holds no image"),

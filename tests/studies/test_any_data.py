@@ -13,8 +13,10 @@ from privlab.studies import _data, _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
 from privlab.studies.curious import _extraction, detection
+from privlab.studies.membership import defences, dp
 from privlab.studies.splitnn import _paper as splitnn
-from privlab.studies.zen import _decoder, _gradients, case_study
+from privlab.studies.talk import dp_sgd as talk
+from privlab.studies.zen import _decoder, _gradients, case_study, table_10
 
 CPU = torch.device("cpu")
 EMBEDDED_TEXT = ("imdb", "manual")
@@ -26,6 +28,7 @@ def forget():
     kept = (_data.dataset, _data.checksum, _extraction._tuned, _extraction.trapped, _decoder._target, _decoder.form)
     kept += (_split_learning.pictures, _split_learning.shares, _split_learning.judge, splitnn._target, splitnn._decoder)
     kept += (case_study._halves, case_study.prior, detection.zoo)
+    kept += (dp._trained, defences.noise, talk._trained, table_10._measured)
     for function in kept:
         if hasattr(function, "cache_clear"):
             function.cache_clear()
@@ -124,6 +127,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(_split_learning, "JUDGE_STEPS", 1)
     monkeypatch.setattr(case_study, "ITERATIONS", 2)
     monkeypatch.setattr(detection, "MODELS", 2)
+    monkeypatch.setattr(dp, "STEPS", 2)
+    monkeypatch.setattr(defences, "EPOCHS", 1)
+    monkeypatch.setattr(defences, "noise", lambda batch, count: 1.0)  # to search for it takes seconds
+    monkeypatch.setattr(talk, "EPOCHS", 1)
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,8 @@ def _each(test: Callable[[Table, str], Outcome], table: Table) -> Found:
 
 def _takes_half(table: Table, name: str) -> Outcome:
     """Half of what the area under the curve is above one half without a defence, or more."""
-    before, after = (table.values("auc", adaptation=each) for each in ("none", name))
-    left = [HALF * (first - 0.5) - (then - 0.5) for first, then in zip(before, after, strict=False)]
-    return told(left)
+    pairs = table.by_seed("auc", {"adaptation": "none"}, {"adaptation": name})
+    return told([HALF * (before - 0.5) - (after - 0.5) for before, after in pairs])
 
 
 def _is_cheap(table: Table, name: str) -> Outcome:

@@ -176,16 +176,10 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
 def stopped(table: Table, attack: str, noise: float) -> list[float]:
     """By how much less than half of its gain without noise an attack keeps, a number a draw; none where it had none."""
     plain, noisy = ({"attack": attack, "noise": each} for each in (0.0, noise))
-    found = []
-    for before, blind, after in zip(
-        table.values("success", **plain),
-        table.values("blind", **plain),
-        table.values("success", **noisy),
-        strict=False,
-    ):
-        if before - blind >= LEAST:
-            found.append(HALF * (before - blind) - (after - blind))
-    return found
+    pairs = zip(table.by_seed("success", plain, noisy), table.by_seed("blind", plain, noisy), strict=True)
+    return [
+        HALF * (before - blind) - (after - blind) for (before, after), (blind, _) in pairs if before - blind >= LEAST
+    ]
 
 
 LEAST = 0.1  # a gain over guessing from which on there is something to stop
@@ -220,7 +214,7 @@ STUDY = Study(
             "A noise multiplier of 1 stops every attack.",
             "the talk",
             _one_stops,
-            "no more than half of what it gains over a guess is left, eight images a step, clipped at 1",
+            "no more than half of what it gains over a guess is left; eight images a step, of DLG one; clipped at 1",
             ours=True,
         ),
         Claim(

@@ -2,8 +2,11 @@
 
 import pytest
 
+from privlab.studies.bench.sentence import UNDECIDED
+from privlab.studies.membership import dp
 from privlab.studies.membership.attacks import ATTACKS
 from privlab.studies.membership.audit import EPSILONS
+from privlab.studies.membership.defences import DEFENCES
 from privlab.studies.membership.lira import SMALL, WHOLE
 from tests.studies.sentences import Case, badly_put, judged, made, of, wide
 
@@ -86,6 +89,40 @@ def better(text, metrics, low, high):
     )
 
 
+def spent(above, gaussian, *changes):
+    """How many networks show more than was spent, by the bound of any mechanism and of Gaussian ones."""
+    return made("membership/dp", "mnist", {"above_spent": above, "above_spent_gaussian": gaussian}, *changes)
+
+
+def budgets(**chosen):
+    cells = [{"epsilon": epsilon, "attack": attack} for epsilon in dp.EPSILONS for attack in dp.ATTACKS]
+    return {f"ε {cell['epsilon']:g}, {cell['attack']}" for cell in cells if chosen.items() <= cell.items()}
+
+
+def watched(*shown):
+    """What who sees every step shows at each budget; one is shown by the finished model, and more by its losses."""
+    changes = [
+        ({"epsilon": epsilon, "attack": "steps"}, {"epsilon_shown_gaussian": value})
+        for epsilon, value in zip(dp.EPSILONS, shown, strict=True)
+    ]
+    return made(
+        "membership/dp",
+        "mnist",
+        {"epsilon_shown_gaussian": 1.0, "epsilon_shown": 5.0},
+        ({"attack": "loss"}, {"epsilon_shown_gaussian": 3.0}),
+        *changes,
+    )
+
+
+CHEAP = set(DEFENCES) - {"none"}
+
+
+def defended(metric, none, rest, *changes):
+    """A number without defences, under most of them, and under some."""
+    own = [({"adaptation": name}, {metric: value}) for name, value in changes]
+    return made("membership/defences", "location30", {metric: rest}, ({"adaptation": "none"}, {metric: none}), *own)
+
+
 CASES = [
     leads("With four references", 4, "rmia", "bavaria"),
     leads("With 64 references", 64, "bavaria", "lira"),
@@ -147,6 +184,53 @@ CASES = [
         {"attack": "loss"},
         {"attack": "lira shared", "online": True},
     ),
+    Case(
+        "membership/dp",
+        "What is shown is above",
+        holds=[spent(0.04, 0.04), spent(0.0, 0.0)],
+        fails=[spent(0.06, 0.06), spent(0.06, 0.0), spent(0.0, 0.06)],
+        unsure=[
+            spent(0.0, 0.0, ({"epsilon": 0.5, "attack": "lira"}, {metric: wide(0.045, 0.05)}))
+            for metric in ("above_spent", "above_spent_gaussian")
+        ],
+        depends=(
+            spent(0.0, 0.0, ({"epsilon": 8.0}, {"above_spent_gaussian": 0.125})),
+            budgets() - budgets(epsilon=8.0),
+            budgets(epsilon=8.0),
+        ),
+    ),
+    Case(
+        "membership/dp",
+        "Who sees every step",
+        holds=[watched(*[1.1] * 8)],
+        fails=[watched(*[0.9] * 8), watched(0.9, *[0.5] * 7)],
+        unsure=[watched(*[1.1] * place, wide(1.05, 1.0), *[1.1] * (7 - place)) for place in range(8)],
+        depends=(
+            watched(*[0.9] * 3, *[1.1] * 5),
+            {f"ε = {epsilon:g}" for epsilon in dp.EPSILONS[3:]},
+            {f"ε = {epsilon:g}" for epsilon in dp.EPSILONS[:3]},
+        ),
+    ),
+    Case(
+        "membership/defences",
+        "It takes half",
+        holds=[defended("auc", 0.7, 0.59), defended("auc", 0.7, 0.48)],
+        fails=[defended("auc", 0.7, 0.61), defended("auc", 0.7, 0.75)],
+        unsure=[defended("auc", 0.7, 0.59, (name, wide(0.595, 0.6))) for name in CHEAP],
+        depends=(
+            defended("auc", 0.7, 0.61, ("dp_sgd", 0.59), ("weight_decay", 0.5)),
+            {"dp_sgd", "weight_decay"},
+            CHEAP - {"dp_sgd", "weight_decay"},
+        ),
+    ),
+    Case(
+        "membership/defences",
+        "It costs next to nothing",
+        holds=[defended("model_accuracy", 0.7, 0.69), defended("model_accuracy", 0.7, 0.8)],
+        fails=[defended("model_accuracy", 0.7, 0.67)],
+        unsure=[defended("model_accuracy", 0.7, 0.69, (name, wide(0.675, 0.68))) for name in CHEAP],
+        depends=(defended("model_accuracy", 0.7, 0.69, ("dp_sgd", 0.6)), CHEAP - {"dp_sgd"}, {"dp_sgd"}),
+    ),
 ]
 
 
@@ -162,3 +246,19 @@ def test_every_sentence_is_tried_once_for_each_verdict():
 
 def test_sentences_are_short_and_say_once_in_which_settings_they_were_tested():
     assert not badly_put("membership")
+
+
+@pytest.mark.parametrize("text", ["It takes half", "It costs next"])
+def test_a_defence_that_was_not_measured_is_not_spoken_of(text):
+    case = next(case for case in CASES if case.text.startswith(text))
+    table = case.holds[0]
+    rows = [row for row in table.rows if row["cell"]["adaptation"] != "dropout"]
+    assert case.outcomes(type(table)(rows)) == {**dict.fromkeys(CHEAP, True), "dropout": None}
+
+
+def test_a_defence_is_compared_with_its_own_draw():
+    """Of draws that differ much each pair shows the same; the first draw without a defence is missing."""
+    table = defended("auc", [0.6, 0.7, 0.9], [0.8, 0.59, 0.69])
+    rows = [row for row in table.rows if row["cell"]["adaptation"] != "none" or row["seed"]]
+    case = next(case for case in CASES if case.text.startswith("It takes half"))
+    assert case.outcomes(type(table)(rows))["pruning"] == UNDECIDED  # two pairs that hold, not three

@@ -1,0 +1,65 @@
+"""The sentences on the talk's questions: each can hold, fail and be left open by rows made for it."""
+
+import pytest
+
+from privlab.studies import Table
+from privlab.studies.bench.sentence import UNDECIDED
+from privlab.studies.talk import dp_sgd
+from tests.studies.sentences import Case, badly_put, judged, made, of, wide
+
+EVERY = {*dp_sgd.READERS, "membership"}
+
+
+def attacked(noise, rest, *changes, plain=0.9):
+    """What each attack gets without noise and with such, where a guess gets a tenth: half of the gain is 0.5."""
+    own = [({"attack": attack, "noise": noise}, {"success": value}) for attack, value in changes]
+    settings = [({"noise": 0.0}, {"success": plain, "blind": 0.1}), ({"noise": noise}, {"success": rest})]
+    return made("talk/dp-sgd", "mnist", {"success": 0.7, "blind": 0.1}, *settings, *own)
+
+
+def stops(text, noise, attacks):
+    """A sentence that a noise stops each of some attacks."""
+    some = {"labels", "dlg"}
+    return Case(
+        "talk/dp-sgd",
+        text,
+        holds=[attacked(noise, 0.48), attacked(noise, 0.1), attacked(noise, 0.05)],
+        fails=[attacked(noise, 0.52), attacked(noise, 0.95)],
+        unsure=[attacked(noise, 0.3, (attack, wide(0.475, 0.5))) for attack in sorted(attacks)],
+        depends=(attacked(noise, 0.52, *((attack, 0.48) for attack in some)), some, attacks - some),
+    )
+
+
+CASES = [
+    stops("A noise multiplier of 1", 1.0, EVERY),
+    stops("A tenth of it", 0.1, set(dp_sgd.READERS)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_sentence_holds_fails_or_cannot_be_told(case):
+    assert not case.wrong()
+
+
+def test_every_sentence_is_tried_once_for_each_verdict():
+    assert judged(CASES) == sorted(of("talk"))
+    assert not {case.text: case.untried() for case in CASES if case.untried()}
+
+
+def test_sentences_are_short_and_say_once_in_which_settings_they_were_tested():
+    assert not badly_put("talk")
+
+
+def test_what_is_left_is_told_by_the_draw():
+    table = attacked(1.0, [0.2, 0.5, 0.8], plain=[0.9, 0.7, 0.9])
+    assert dp_sgd.stopped(table, "dlg", 1.0) == pytest.approx([0.3, -0.1, -0.3], abs=2e-3)
+    short = Table([row for row in table.rows if row["cell"]["noise"] or row["seed"]])
+    assert dp_sgd.stopped(short, "dlg", 1.0) == pytest.approx([-0.1, -0.3], abs=2e-3)
+    assert dp_sgd.stopped(Table([row for row in table.rows if row["cell"]["noise"]]), "dlg", 1.0) == []
+
+
+def test_an_attack_that_gains_next_to_nothing_is_not_said_to_be_stopped():
+    case = CASES[0]
+    assert dp_sgd.stopped(attacked(1.0, 0.1, plain=[0.15, 0.18, 0.19]), "labels", 1.0) == []
+    assert case.outcomes(attacked(1.0, 0.1, plain=[0.15, 0.18, 0.19])) == dict.fromkeys(EVERY, None)
+    assert case.outcomes(attacked(1.0, 0.1, plain=[0.15, 0.5, 0.5])) == dict.fromkeys(EVERY, UNDECIDED)
