@@ -2,9 +2,10 @@
 
 import cosine
 import dlg
+import dp
 import extraction
 import membership
 from races import main
 
 if __name__ == "__main__":
-    main(__doc__, dlg.rows, cosine.rows, extraction.rows, membership.rows)
+    main(__doc__, dlg.rows, cosine.rows, extraction.rows, membership.rows, dp.rows)

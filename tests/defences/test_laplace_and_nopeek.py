@@ -1,12 +1,14 @@
 import functools
+import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from privlab import data, models
 from privlab.defences import laplace, nopeek
-from privlab.defences.laplace_noise import relative
+from privlab.defences.laplace_noise import epsilon, relative
 from privlab.metrics.distance_correlation import distance_correlation, distance_correlation_squared, over_batches
 from privlab.sharing import federated, split
 
@@ -47,6 +49,65 @@ def test_the_relative_scale_is_that_of_the_spread_of_each_number():
     assert relative(2 * sent, 1.0) == pytest.approx(relative(sent, 1.0) / 2)
     assert relative(torch.ones(4, 2), 1.0) == float("inf")
     assert relative(torch.ones(4, 2), 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "high", "numbers", "releases"), [(1.0, 0.0, 1.0, 1, 1), (0.5, -1.0, 1.0, 3, 2), (7.0, 2, 5, 40, 6)]
+)
+def test_epsilon_is_the_largest_ratio_of_densities_of_two_examples(scale, low, high, numbers, releases):
+    """All numbers at one bound, against all at the other, seen from far outside; between, and nearer, it is less."""
+    noise, promised = stats.laplace(scale=scale), epsilon(scale, low=low, high=high, numbers=numbers, releases=releases)
+    seen = np.linspace(low - 9 * scale, high + 9 * scale, 501)
+    told = releases * numbers * abs(noise.logpdf(seen - low) - noise.logpdf(seen - high))
+    assert told.max() == pytest.approx(promised)
+    assert told.min() < 0.05 * promised
+    middle = releases * numbers * abs(noise.logpdf(seen - low) - noise.logpdf(seen - (low + high) / 2))
+    assert middle.max() == pytest.approx(promised / 2)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_what_is_sent_tells_two_examples_apart_by_epsilon_and_no_more(scale):
+    """Of the noise that is drawn: in every bin the log-ratio is within its error of the bound, and outside at it."""
+    promised, count = epsilon(scale, low=0.0, high=1.0, numbers=1), 200_000
+    sides = [laplace(torch.full((count,), bound), scale, seed=seed) for seed, bound in enumerate((0.0, 1.0))]
+    edges = torch.linspace(-2 * scale, 1 + 2 * scale, 21)
+    counts = [torch.histogram(each, edges).hist for each in sides]
+    ratio, error = (counts[0] / counts[1]).log(), (1 / counts[0] + 1 / counts[1]).sqrt()
+    assert (ratio.abs() <= promised + 4 * error).all()
+    assert (ratio.abs() >= promised - 4 * error)[(edges[1:] <= 0) | (edges[:-1] >= 1)].all()
+    assert error.max() < 0.1 * promised
+
+
+def test_epsilon_adds_up_and_falls_with_the_noise():
+    def spent(**changes):
+        return epsilon(**{"scale": 2.0, "low": -1.0, "high": 1.0, "numbers": 10, **changes})
+
+    assert spent() == pytest.approx(10)
+    assert spent(releases=7) == pytest.approx(7 * spent())
+    assert spent(numbers=30) == pytest.approx(3 * spent())
+    assert spent(scale=4.0) == pytest.approx(spent() / 2)
+    assert spent(low=9.0, high=10.0) == pytest.approx(spent() / 2)  # by the range, wherever it lies
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"scale": 0.0}, ValueError, "scale=0.0 is out of range"),
+        ({"scale": -1.0}, ValueError, "scale=-1.0 is out of range"),
+        ({"low": 1.0}, ValueError, "low=1.0 and high=1.0 are no range; give high > low"),
+        ({"low": 2.0}, ValueError, "low=2.0 and high=1.0 are no range"),
+        ({"high": math.inf}, ValueError, "high=inf is no bound.* clamp the activations"),
+        ({"low": -math.inf}, ValueError, "low=-inf is no bound"),
+        ({"low": math.nan}, ValueError, "low=nan is out of range"),
+        ({"numbers": 0}, ValueError, "numbers=0"),
+        ({"releases": 0}, ValueError, "releases=0"),
+        ({"numbers": 1.5}, TypeError, "numbers=1.5 is a float"),
+        ({"high": "1"}, TypeError, "high='1' is a str"),
+    ],
+)
+def test_numbers_that_promise_nothing_are_refused(changes, error, words):
+    with pytest.raises(error, match=words):
+        epsilon(**{"scale": 1.0, "low": 0.0, "high": 1.0, "numbers": 1, **changes})
 
 
 def test_the_penalty_is_alpha_times_the_distance_correlation(digits):

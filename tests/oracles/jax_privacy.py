@@ -1,6 +1,7 @@
-"""Audits against jax_privacy's, in an environment of their own: `python -m nox -s oracles`.
+"""Audits against jax_privacy's and accounts against dp_accounting's: `python -m nox -s oracles`.
 
-jax is large and needs other versions than the book, so the usual tests do not collect this file.
+In an environment of their own: jax is large and needs other versions than the book, so the usual tests do not collect
+this file.
 """
 
 import random
@@ -10,6 +11,7 @@ import pytest
 import torch
 from jax_privacy import auditing as theirs
 
+from privlab.defences import dp_sgd
 from privlab.metrics import auditing
 
 COUNT = 1000
@@ -75,3 +77,43 @@ def test_noise_of_a_gaussian_mechanism(epsilon):
 
     sigma = dp_accounting.get_sigma_gaussian(epsilon, 1e-5)
     assert 1 / auditing.gaussian_mu(epsilon, 1e-5) == pytest.approx(sigma, rel=1e-6)
+
+
+ACCOUNTS = [  # sigma, delta, sample rate, steps
+    (1.0, 1e-5, 0.01, 1000),
+    (0.6, 1e-6, 0.004, 600),
+    (0.8, 1e-5, 32 / 4708, 1480),
+    (2.0, 1e-3, 0.2, 20),
+    (4.0, 1e-7, 0.5, 200),
+    (5.0, 1e-9, 1.0, 40),
+    (30.0, 1e-5, 1.0, 1),
+]
+
+
+def theirs_spend(accountant, noise, delta, sample_rate, steps):
+    """Moments, or the privacy loss itself on a grid."""
+    import dp_accounting
+
+    step = dp_accounting.PoissonSampledDpEvent(sample_rate, dp_accounting.GaussianDpEvent(noise))
+    counters = {"rdp": dp_accounting.rdp.RdpAccountant, "prv": dp_accounting.pld.PLDAccountant}
+    return counters[accountant]().compose(step, steps).get_epsilon(delta)
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+@pytest.mark.parametrize("accountant", ["rdp", "prv"])
+def test_epsilon_of_dp_sgd(accountant, account):
+    """By moments the orders that are tried differ a little; the grid errs by 0.01, to the safe side."""
+    noise, delta, sample_rate, steps = account
+    wanted = theirs_spend(accountant, *account)
+    found = dp_sgd.epsilon(noise, delta, sample_rate=sample_rate, steps=steps, accountant=accountant)
+    assert found == pytest.approx(wanted, rel=2e-3, abs=0.0 if accountant == "rdp" else 0.03)
+
+
+@pytest.mark.parametrize(("target", "account"), [(0.5, ACCOUNTS[0]), (2.0, ACCOUNTS[2]), (8.0, ACCOUNTS[3])])
+@pytest.mark.parametrize("accountant", ["rdp", "prv"])
+def test_noise_of_dp_sgd(accountant, target, account):
+    """What our sigma spends by their count: the budget, and no more; moments of broken orders they only bound."""
+    _, delta, sample_rate, steps = account
+    noise = dp_sgd.noise_multiplier(target, delta, sample_rate=sample_rate, steps=steps, accountant=accountant)
+    spent = theirs_spend(accountant, noise, delta, sample_rate, steps)
+    assert target - 0.03 <= spent <= target + (0.02 if accountant == "rdp" else 1e-6)
