@@ -40,14 +40,23 @@ def clip_update(update: Update, bound: float) -> Update:
 
 
 def aggregate(
-    updates: Sequence[Update], *, clip: float, noise: float, where: str = "server", seed: int | torch.Generator = 0
+    updates: Sequence[Update],
+    *,
+    clip: float,
+    noise: float,
+    where: str = "server",
+    expected: int | None = None,
+    seed: int | torch.Generator = 0,
 ) -> Aggregate:
     """The mean of clients' updates with client-level differential privacy.
 
     noise: the multiplier sigma. The sum gets noise of standard deviation sigma x clip: from the server, or from n
     clients, each of whom adds sigma x clip / sqrt(n). Every client counts the same, whatever it holds: with weights by
-    numbers of examples a large client would move the sum by more than `clip`. A round in which each of m clients takes
-    part with the chance q spends what a step of DP-SGD does: `dp_sgd.epsilon(noise, delta, sample_rate=q, steps=...)`.
+    numbers of examples a large client would move the sum by more than `clip`.
+    expected: what the sum is divided by, in place of how many updates there are. A round in which each of m clients
+    takes part with the chance q, divided by q x m, spends what a step of DP-SGD does: `dp_sgd.epsilon(noise, delta,
+    sample_rate=q, steps=...)`; to divide by those who came would tell how many they were. A round in which nobody
+    came is yours to make of noise alone.
     Raises ValueError for none at all, for updates of different models, with buffers (running averages, which are not
     clipped) or numbers that are not finite, for a clip that is not positive and a negative noise.
     Source: McMahan et al. 2018, Algorithm 1 (with equal weights); "Zen", sections 3.1.2 and 7.
@@ -64,9 +73,11 @@ def aggregate(
     arrived = [clip_update(update, clip) for update in updates]
     if where == "client":
         arrived = [_noisy(update, noise * clip / math.sqrt(count), random) for update in arrived]
-    mean = Update({name: torch.stack([each[name] for each in arrived]).mean(0) for name in shapes[0]}, {})
+    divisor = count if expected is None else expected
+    checks.whole("expected", divisor)
+    mean = Update({name: torch.stack([each[name] for each in arrived]).sum(0) / divisor for name in shapes[0]}, {})
     if where == "server":
-        mean = _noisy(mean, noise * clip / count, random)
+        mean = _noisy(mean, noise * clip / divisor, random)
     return Aggregate(mean, tuple(arrived))
 
 

@@ -229,3 +229,11 @@ def test_settings_that_mean_nothing_are_refused(unequal, settings, words):
         client_dp.aggregate(unequal, **{"clip": 1.0, "noise": 1.0, **settings})
     with pytest.raises(ValueError, match="bound=0 is out of range"):
         client_dp.clip_update(unequal[0], 0)
+
+
+def test_a_fixed_divisor_hides_how_many_came():
+    updates = [federated.Update({"w": torch.ones(4) / 2}, {}) for _ in range(3)]
+    sent = client_dp.aggregate(updates, clip=1.0, noise=0.0, expected=6)
+    assert torch.allclose(sent.mean["w"], torch.full((4,), 0.25))
+    noise = client_dp.aggregate([federated.Update({"w": torch.zeros(20_000)}, {})], clip=2.0, noise=3.0, expected=6)
+    assert noise.mean["w"].std().item() == pytest.approx(2.0 * 3.0 / 6, rel=0.03)

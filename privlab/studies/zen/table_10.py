@@ -122,6 +122,12 @@ def _printed() -> tuple[Reported, ...]:
     return reported("zen", "10", place, step=1.0, units=names)
 
 
+def scale(cell: Cell, _item: Reported) -> str:
+    """What is smaller than in the paper, which attacks one victim at a time with DLG and says no more."""
+    sizes = {"decoder": "a smaller network", "membership": f"{_membership.IMAGES:,} images, one client of three"}
+    return sizes.get(cell["attack"], "")
+
+
 def _others(cell: Cell) -> tuple[str, ...]:
     return (RECORDS[cell["data"]],) if cell["attack"] == "membership" and cell["data"] in RECORDS else ()
 
@@ -140,6 +146,7 @@ STUDY = Study(
     load=dataset,
     checksum=checksum,
     others=_others,
+    scale=scale,
     takes=Takes(least=400),
     together=lambda cell: (cell["data"], cell["attack"]),
     reported=_printed(),
