@@ -1,5 +1,6 @@
 """Interactive explorers: a function from settings to a small picture and numbers, and the settings worth showing."""
 
+from privlab.explore.adapting import adapt, adapt_explorer
 from privlab.explore.decoding import decode, decode_explorer
 from privlab.explore.detecting import flag, flag_explorer
 from privlab.explore.explorer import Explorer, Knob
@@ -29,6 +30,8 @@ __all__ = [
     "Frame",
     "Knob",
     "Panel",
+    "adapt",
+    "adapt_explorer",
     "blur",
     "blur_explorer",
     "decode",

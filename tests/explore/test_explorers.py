@@ -26,6 +26,8 @@ EXPLORERS = {
     "invert": explore.invert_explorer,
     "leak": explore.leak_explorer,
     "infer": explore.infer_explorer,
+    "spend": explore.spend_explorer,
+    "adapt": explore.adapt_explorer,
     "show": explore.show_explorer,
 }
 
