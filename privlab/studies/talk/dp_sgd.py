@@ -159,7 +159,8 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
 
     success: labels, the share counted right; extraction, trap_weights and dlg, the share of images recognised among
     500 others; membership, twice the area under the curve less one. blind: what a guess gets. training: the accuracy on
-    new images after 50 epochs on 1000 (or half of what there is), and the epsilon that these spend (by moments: with little noise it is large).
+    new images after 50 epochs on 1000,
+    or half of what there is, and the epsilon that these spend (by moments).
     """
     attack = ATTACKS[cell["attack"]]
     if attack:
