@@ -6,6 +6,7 @@ from privlab.models.cutting import cut
 from privlab.models.fully_connected import fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
 from privlab.models.lenet import lenet
+from privlab.models.mobile import mobile
 from privlab.models.resnet import resnet18
 from privlab.models.split_cnn import split_cnn
 from privlab.models.text import embedding_classifier
@@ -18,6 +19,7 @@ __all__ = [
     "fully_connected",
     "initialise",
     "lenet",
+    "mobile",
     "resnet18",
     "split_cnn",
     "vgg_inspired",

@@ -1,8 +1,8 @@
 """Federated learning in one process: the gradient of a mini-batch, FedSGD, FedAvg and FedBN."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ __all__ = [
     "update_as_gradient",
 ]
 Model = TypeVar("Model", bound=nn.Module)
+Trainer = Callable[..., Iterable[Update]]
 
 
 @dataclass(frozen=True)
@@ -270,22 +271,47 @@ def fed_avg(
     epochs: int = 1,
     batch: int = 32,
     lr: float = 0.1,
+    fraction: float = 1.0,
     loss: Loss = cross_entropy,
     seed: int = 0,
     listen: Callable[[int, int, Update], None] | None = None,
+    train: Trainer | None = None,
 ) -> Model:
     """FedAvg: in each round every client trains for `epochs` and sends its update; the server averages them.
 
     Clients count by their numbers of examples. Buffers, such as the running averages of BatchNorm, are shared and
     averaged as weights are; of whole numbers the largest is taken. `fed_bn` keeps BatchNorm at the clients. Returns a
     trained copy of `model`. `listen(round, client, update)` is called with every update that the server receives.
+    fraction: C, the share of the clients that take part in a round, one at least, drawn anew each time. train: what
+    trains the clients of a round, in place of `local_update` of one after the other: `together.local_updates` trains
+    many small ones at once.
     Source: McMahan et al. 2017, Algorithm 1.
     """
     how = _Training(rounds, epochs, batch, lr, loss, seed)
-    shared, counts = networks.duplicate(model), [len(client.labels) for client in clients]
-    for updates in _rounds([shared] * len(clients), clients, how, listen):
-        _apply(shared, mean_update(updates, counts))
+    checks.number("fraction", fraction, 0, 1, open_low=True)
+    if not clients:
+        raise ValueError("there are no clients; give at least one")
+    shared, random = networks.duplicate(model), runtime.generator(runtime.derive(seed, "fed_avg"))
+    draw = runtime.generator(runtime.derive(seed, "clients"))
+    setting: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "loss": loss, "random": random}
+    for number in range(how.rounds):
+        chosen = list(range(len(clients)))
+        if fraction < 1:
+            chosen = torch.randperm(len(clients), generator=draw)[: max(1, round(fraction * len(clients)))].tolist()
+        some = [clients[index] for index in chosen]
+        updates = train(shared, some, **setting) if train else (local_update(shared, each, **setting) for each in some)
+        heard = _heard(number, chosen, updates, listen)
+        _apply(shared, mean_update(heard, [len(each.labels) for each in some]))
     return shared
+
+
+def _heard(
+    number: int, chosen: Sequence[int], updates: Iterable[Update], listen: Callable[[int, int, Update], None] | None
+) -> Iterator[Update]:
+    for index, update in zip(chosen, updates, strict=True):
+        if listen:
+            listen(number, index, update)
+        yield update
 
 
 def fed_bn(

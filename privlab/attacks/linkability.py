@@ -1,0 +1,228 @@
+"""Linkability: whose update is this, and are these two of one user? The adversary sees updates and no example.
+
+Updates are vectors `(N, D)`, of one layer and of length one (`vectors`); users are numbers from 0, `(N,)`. What was
+observed with its users trains the attack, what comes from other clients is asked about.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+from torch import Tensor, nn
+
+from privlab import checks, networks, runtime
+from privlab.attacks.threat import ThreatModel
+from privlab.models.initialisation import draw_like_pytorch
+
+IDENTIFY = ("chance", "svm", "knn", "mlp")
+MATCH = ("chance", "cosine", "mlp", "siamese")
+NEIGHBOURS, HIDDEN, DROPOUT = 10, 128, 0.2
+BATCH, EPOCHS, STEPS = 32, 100, 3000  # the paper prints none of the three; as many steps at least
+LR, MOMENTUM, DECAY = 0.01, 0.9, 1e-6
+SIAMESE_LR, SIAMESE_STEPS = 1e-3, 3000
+_SECTION = "linkability, section"
+_CAN = {
+    "T1": ("eavesdropper", "Records updates on their way, and finds which devices are one user's."),
+    "T2": ("across addresses", "Records updates that come from changing addresses, and links them to one user."),
+    "T3": (
+        "mimicked interests",
+        "Makes clients with photographs of one interest each, and finds whose updates are alike.",
+    ),
+    "T4": ("a shadow device", "Has photographs of a user, trains on them, and finds the user's devices."),
+}
+THREATS = tuple(
+    ThreatModel(
+        attack=f"linkability, {name}",
+        time="train",
+        position="off-path",
+        access="white-box",
+        security="honest-but-curious",
+        reads="update",
+        capability=capability,
+        source=f"{_SECTION} 5.1 ({number})",
+    )
+    for number, (name, capability) in _CAN.items()
+)
+
+
+def vectors(updates: Sequence[Mapping[str, Tensor]], layer: str) -> Tensor:
+    """The weights and biases of one layer in each update as a row of length one, `(N, D)`; zeros stay zeros.
+
+    Raises ValueError for none at all, and for a layer that an update does not have. Source: section 6.
+    """
+    if not updates:
+        raise ValueError("there are no updates; give at least one")
+    rows = []
+    for update in updates:
+        parts = [each.flatten() for name, each in update.items() if name.rpartition(".")[0] == layer]
+        if not parts:
+            layers = dict.fromkeys(name.rpartition(".")[0] for name in update)
+            raise ValueError(f"layer={layer!r} is not in the update; choose one of {', '.join(layers)}")
+        rows.append(torch.cat(parts))
+    return nn.functional.normalize(torch.stack(rows), dim=1)
+
+
+def identify(known: Tensor, users: Tensor, asked: Tensor, *, attack: str = "mlp", seed: int = 0) -> Tensor:
+    """The identification attack: scores `(Z, U)` of what is asked about, larger for the likelier user.
+
+    known: observed updates `(N, D)` with their users `(N,)`, numbers from 0 without gaps. attack: `chance` (uniform
+    numbers), `svm` (linear, one against the rest), `knn` (the share of 10 neighbours) or `mlp` (128 neurons, ReLU,
+    dropout 0.2; SGD of 0.01 with momentum 0.9). Raises ValueError for fewer than two users.
+    Source: section 6.1.
+    """
+    checks.one_of("attack", attack, IDENTIFY)
+    _check(known, users, asked)
+    count = int(users.max()) + 1
+    if len(users.unique()) < count or count < 2:
+        raise ValueError(f"users are {len(users.unique())} of {count} numbers; give two or more, from 0 without gaps")
+    if attack == "chance":
+        return torch.rand(len(asked), count, generator=runtime.generator(runtime.derive(seed, "chance")))
+    if attack == "mlp":
+        return mlp(known, users, seed=seed)(asked)
+    x, y, z = (each.cpu().numpy() for each in (known, users, asked))
+    if attack == "svm":
+        made = LinearSVC(random_state=runtime.derive(seed, "svm") % 2**32).fit(x, y).decision_function(z)
+        made = made if count > 2 else torch.tensor(made)[:, None].numpy() * [-1, 1]
+    else:
+        made = KNeighborsClassifier(min(NEIGHBOURS, len(x))).fit(x, y).predict_proba(z)
+    return torch.from_numpy(made).to(asked)
+
+
+def mlp(known: Tensor, users: Tensor, *, seed: int = 0) -> Callable[[Tensor], Tensor]:
+    """The identification network, trained: a function from updates to log probabilities of their users, `(Z, U)`."""
+    count = int(users.max()) + 1
+    layers = (nn.Linear(known.shape[1], HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN, count))
+    network = _fresh(nn.Sequential(*layers), known, seed)
+    step = torch.optim.SGD(network.parameters(), lr=LR, momentum=MOMENTUM)
+    slower = torch.optim.lr_scheduler.LambdaLR(step, lambda number: 1 / (1 + DECAY * number))
+
+    def loss(chosen: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(network(known[chosen]), users[chosen])
+
+    _train(network, loss, step, len(known), max(EPOCHS * -(-len(known) // BATCH), STEPS), seed, slower)
+    return _asked(network, lambda some: network(some).log_softmax(1))
+
+
+def pairs(users: Tensor, clients: Tensor, count: int, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Balanced pairs of updates from different clients: their places `(P,)` twice, and whether of one user, bool.
+
+    users, clients `(N,)`: whose each update is, and of which client. count: of each kind; where there are fewer of one
+    kind as many of both. Raises ValueError where a kind has none. Source: section 6.2.
+    """
+    checks.whole("count", count)
+    random = runtime.generator(runtime.derive(seed, "pairs"))
+    first, second = torch.triu_indices(len(users), len(users), 1).unbind()
+    apart = clients[first] != clients[second]
+    first, second = first[apart.cpu()], second[apart.cpu()]
+    same = (users[first] == users[second]).cpu()
+    kinds = [each.nonzero().flatten() for each in (same, ~same)]
+    most = min(count, *map(len, kinds))
+    if not most:
+        raise ValueError("there are no pairs of both kinds from different clients; give two clients a user or more")
+    chosen = torch.cat([kind[torch.randperm(len(kind), generator=random)[:most]] for kind in kinds])
+    return first[chosen], second[chosen], same[chosen]
+
+
+def match(
+    known: Tensor,
+    users: Tensor,
+    clients: Tensor,
+    first: Tensor,
+    second: Tensor,
+    *,
+    attack: str = "siamese",
+    seed: int = 0,
+) -> Tensor:
+    """The matching attack: scores `(P,)`, larger where `first` and `second` `(P, D)` are likelier of one user.
+
+    known: observed updates `(N, D)` with users and clients `(N,)`. attack: `chance`, `cosine` (needs none of these),
+    `mlp` (the identification network: the largest product of both probabilities of a user) or `siamese` (two dense
+    layers of 128, the absolute difference, one dense layer; RMSProp of 0.001), which is trained on pairs of users of
+    whom two clients were observed, and need not have seen those asked about. Source: section 6.2.
+    """
+    checks.one_of("attack", attack, MATCH)
+    if first.shape != second.shape:
+        raise ValueError(f"first is {tuple(first.shape)} and second {tuple(second.shape)}; give pairs")
+    if attack == "chance":
+        return torch.rand(len(first), generator=runtime.generator(runtime.derive(seed, "chance")))
+    if attack == "cosine":
+        return nn.functional.cosine_similarity(first, second)
+    _check(known, users, torch.cat([first, second]))
+    if attack == "mlp":
+        ask = mlp(known, users, seed=seed)
+        return (ask(first) + ask(second)).amax(1)
+    return siamese(known, users, clients, seed=seed)(first, second)
+
+
+class Siamese(nn.Module):
+    """One encoder for both updates, the absolute difference, and a dense layer: logits `(P, 1)` of `(P, 2, D)`."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU())
+        self.output = nn.Linear(HIDDEN, 1)
+
+    def forward(self, both: Tensor) -> Tensor:
+        first, second = self.encoder(both).unbind(1)
+        return self.output((first - second).abs())
+
+
+def siamese(known: Tensor, users: Tensor, clients: Tensor, *, seed: int = 0) -> Callable[[Tensor, Tensor], Tensor]:
+    """The Siamese network, trained on pairs of observed updates: a function of two `(P, D)` to logits `(P,)`."""
+    first, second, same = pairs(users, clients, len(known) * len(known), seed=runtime.derive(seed, "pairs"))
+    network = _fresh(Siamese(known.shape[1]), known, seed)
+    step = torch.optim.RMSprop(network.parameters(), lr=SIAMESE_LR)
+    places, wanted = torch.stack([first, second], 1).to(known.device), same.to(known)
+
+    def loss(chosen: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(network(known[places[chosen]])[:, 0], wanted[chosen])
+
+    _train(network, loss, step, len(same), SIAMESE_STEPS, seed)
+    ask = _asked(network, lambda both: network(both)[:, 0])
+    return lambda one, other: ask(torch.stack([one, other], 1))
+
+
+def _fresh(network: nn.Module, like: Tensor, seed: int) -> nn.Module:
+    draw_like_pytorch(network, runtime.derive(seed, "attack network"))
+    return network.to(like)
+
+
+def _train(
+    network: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    step: torch.optim.Optimizer,
+    count: int,
+    steps: int,
+    seed: int,
+    slower: torch.optim.lr_scheduler.LambdaLR | None = None,
+) -> None:
+    """So many steps, in epochs of mini-batches; dropout draws from the seed."""
+    random = runtime.generator(runtime.derive(seed, "attack training"))
+    with networks.dice(network, random), torch.enable_grad():
+        done = 0
+        while done < steps:
+            for chosen in torch.randperm(count, generator=random).split(BATCH)[: steps - done]:
+                step.zero_grad()
+                loss(chosen).backward()
+                step.step()
+                done += 1
+                if slower:
+                    slower.step()
+
+
+def _asked(network: nn.Module, answer: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def ask(some: Tensor) -> Tensor:
+        with networks.measured(network):
+            return torch.cat([answer(part) for part in some.split(4096)])
+
+    return ask
+
+
+def _check(known: Tensor, users: Tensor, asked: Tensor) -> None:
+    for name, each in (("known", known), ("asked", asked)):
+        if each.dim() != 2 or not each.numel() or not each.isfinite().all():
+            raise ValueError(f"{name} are {tuple(each.shape)}; give finite updates (N, D), as `vectors` makes them")
+    if known.shape[1] != asked.shape[1]:
+        raise ValueError(f"known updates have {known.shape[1]} numbers and those asked about {asked.shape[1]}")
+    checks.labels("users", users, len(known))
