@@ -5,7 +5,7 @@ the publisher's address; `prefetch(name)` downloads ahead of that.
 """
 
 from privlab.data.catalogue import CATALOGUE, Entry
-from privlab.data.dataset import Dataset, Table, Text, resized
+from privlab.data.dataset import Dataset, Signals, Table, Text, resized
 from privlab.data.fetch import available, prefetch
 from privlab.data.loading import fingerprint, load, of_profile
 from privlab.data.names import entry_of
@@ -15,6 +15,7 @@ __all__ = [
     "CATALOGUE",
     "Dataset",
     "Entry",
+    "Signals",
     "Table",
     "Text",
     "available",
