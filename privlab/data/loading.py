@@ -49,7 +49,7 @@ def load(
         raise TypeError(f"name={name!r} is a {type(name).__name__}; give a data set's name or a path")
     name = os.fspath(name)
     checks.one_of("split", split, arrays.SPLITS)
-    _check(size, channels, words, length)
+    check(size, channels, words, length)
     if name not in CATALOGUE:
         path, folder = _path(name)
         _refuse(name, "text", words=words, length=length)
@@ -70,7 +70,8 @@ def load(
     return _images(entry, found, split, size, channels)
 
 
-def _check(size: int | None, channels: int | None, words: int | None, length: int | None) -> None:
+def check(size: int | None, channels: int | None, words: int | None = None, length: int | None = None) -> None:
+    """Raise for a setting that no data set could have."""
     if size is not None:
         checks.whole("size", size, 1, _LARGEST_SIDE)
     if channels is not None:
@@ -131,7 +132,7 @@ def of_profile(name: str, profile: str | None = None) -> str:
     return name if runtime.profile(profile) == "fast" else CATALOGUE[name].stands_for
 
 
-def _dataset(
+def dataset(
     entry_name: str,
     split: str,
     images: np.ndarray,
@@ -140,6 +141,7 @@ def _dataset(
     about: arrays.About,
     found: list[sums.Found],
 ) -> Dataset:
+    """A `Dataset` of arrays that were read, once they are known to fit each other."""
     if len(images) != len(labels):
         raise ValueError(f"{found[0].path} holds {len(images)} images and {len(labels)} labels; fetch it again")
     numbers = _classes(entry_name, found[0].path, labels, classes)
@@ -280,7 +282,7 @@ def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None,
             group = entry.name.removeprefix("emnist-")
             emnist = entry.kind == "emnist"
             images, targets = formats.emnist(path, group, split) if emnist else formats.cifar(path, split)
-    return _dataset(entry.name, split, images, targets, classes, about, found)
+    return dataset(entry.name, split, images, targets, classes, about, found)
 
 
 def _idx(item: sums.Found) -> np.ndarray:
@@ -306,5 +308,5 @@ def _own(path: Path, split: str, size: int | None, channels: int | None, folder:
     found = [sums.check(path, folder=folder)]
     if suffix != ".npz" or path.is_dir():
         images, labels, classes = pictures.images(path, size or _SIDE, split, channels)
-        return _dataset(path.stem, split, images, labels, classes, {}, found)
-    return _dataset(path.stem, split, *_arrays(path, split, size, channels), found)
+        return dataset(path.stem, split, images, labels, classes, {}, found)
+    return dataset(path.stem, split, *_arrays(path, split, size, channels), found)
