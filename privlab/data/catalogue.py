@@ -271,10 +271,10 @@ _ENTRIES = [
         "ODC-By 1.0",
         "",
         (File("mitbih/mitbih_beats.npz", "", "", 0),),
-        made="PhysioNet publishes whole records, from which beats have to be cut: put the .hea, .dat and .atr of the "
-        "48 (https://physionet.org/content/mitdb) into a folder mitbih in that of PRIVLAB_DATA, or there, as "
-        "mitbih/mitbih_beats.npz, beats of your own cutting: train_images (N, 256) from 0 to 2047, train_labels, "
-        "train_users and train_sample (the time) (N,), the same of test, and label_names",
+        made="it has no address, as PhysioNet publishes whole records and beats have to be cut from them: put the "
+        ".hea, .dat and .atr of the 48 (https://physionet.org/content/mitdb) into a folder mitbih in that of "
+        "PRIVLAB_DATA, or there, as mitbih/mitbih_beats.npz, beats that you have cut: train_images (N, 256) from 0 to "
+        "2047, train_labels, train_users and train_sample (the time) (N,), the same of test, and label_names",
     ),
     Entry(
         "imdb",

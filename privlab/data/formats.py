@@ -127,11 +127,8 @@ def beats(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, 
             continue
         signal = _lead(head)
         for time, code in _annotations(_bytes(head.with_suffix(".atr"))):
-            if (
-                code in _BEATS
-                and _BEFORE <= time <= len(signal) - _AFTER
-                and (time < _TRAIN * _RATE) == (split == "train")
-            ):
+            whole = _BEFORE <= time <= len(signal) - _AFTER
+            if code in _BEATS and whole and (time < _TRAIN * _RATE) == (split == "train"):
                 cut.append(signal[time + window])
                 labels.append(codes.index(code))
                 users.append(201 if head.stem == "202" else int(head.stem))
