@@ -110,7 +110,7 @@ def _data_list(as_lines: bool) -> None:
             here = "yes" if data.available(entry) else "no"
         except (ValueError, OSError) as error:  # an altered or unreadable file: the list goes on, and says so
             here = f"altered: {error}"
-        size = "embedded" if entry.embedded else f"{entry.megabytes:.1f} MB" if entry.files else "your own"
+        size = "embedded" if entry.embedded else f"{entry.megabytes:.1f} MB" if entry.megabytes else "your own"
         if as_lines:
             facts = {"name": entry.name, "title": entry.title, "megabytes": entry.megabytes, "licence": entry.licence}
             print(json.dumps({**facts, "here": here == "yes"}))

@@ -4,21 +4,26 @@
 the publisher's address; `prefetch(name)` downloads ahead of that.
 """
 
+from privlab.data.album import albums
 from privlab.data.catalogue import CATALOGUE, Entry
-from privlab.data.dataset import Dataset, Table, Text, resized
+from privlab.data.dataset import Dataset, Signals, Table, Text, resized
 from privlab.data.fetch import available, prefetch
 from privlab.data.loading import fingerprint, load, of_profile
 from privlab.data.names import entry_of
-from privlab.data.splits import by_label, dirichlet, disjoint, iid
+from privlab.data.splits import Device, by_label, devices, dirichlet, disjoint, iid
 
 __all__ = [
     "CATALOGUE",
     "Dataset",
+    "Device",
     "Entry",
+    "Signals",
     "Table",
     "Text",
+    "albums",
     "available",
     "by_label",
+    "devices",
     "dirichlet",
     "disjoint",
     "entry_of",

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -76,8 +75,11 @@ def wrong(place: str, holds: str, wanted: str) -> ValueError:
     return ValueError(f"{place} {holds}; give {wanted}")
 
 
-def npz(path: Path, split: str, *, several: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Any]:
-    """One split of a file in the MedMNIST layout: images, labels, users (or None), and the names of the classes.
+About = dict[str, np.ndarray]  # what a file says of its examples, by the name of the field of `Dataset`
+
+
+def npz(path: Path, split: str, *, several: bool = False) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], About]:
+    """One split of a file in the MedMNIST layout: images, labels, the names of the classes, and what else it says.
 
     `SPLIT_images`: `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)` with C 1 or 3, to uint8 `(N, H, W)` or `(N, H, W, C)`.
     uint8 as it is; other whole numbers if they are in [0, 255]; uint16 beyond that by its upper eight bits; floats in
@@ -85,12 +87,13 @@ def npz(path: Path, split: str, *, several: bool = False) -> tuple[np.ndarray, n
     True are 0 and 255.
     `SPLIT_labels`: whole numbers from 0 `(N,)` or `(N, 1)`; strings, numbered in the order of `names.in_order`; one-hot
     `(N, K)`. With `several`, `(N, K)` of zeros and ones stays. The classes are those of all splits together.
-    `SPLIT_users`: whole numbers or strings `(N,)`.
+    `SPLIT_users`, `SPLIT_sessions` (or `SPLIT_session`): whole numbers or strings `(N,)`. `SPLIT_times` (or
+    `SPLIT_time`): finite numbers `(N,)`.
     Raises ValueError for anything else, and when the split or its labels are missing, with the arrays that are there.
     """
     with contextlib.closing(Arrays(path)) as arrays:
-        keys = [f"{split}_{what}" for what in ("images", "labels", "users")]
-        absent = [key for key in keys[:2] if key not in arrays]
+        keys = [f"{split}_{what}" for what in ("images", "labels")]
+        absent = [key for key in keys if key not in arrays]
         if absent:
             here = [name for name in SPLITS if f"{name}_images" in arrays and f"{name}_labels" in arrays]
             raise ValueError(
@@ -100,8 +103,30 @@ def npz(path: Path, split: str, *, several: bool = False) -> tuple[np.ndarray, n
         raw = arrays[keys[0]]
         pixels = eight_bits(arrays.place(keys[0]), _shaped(arrays, keys[0], raw))
         labels, classes = _labels(arrays, keys[1], len(raw), several)
-        users = _numbers(arrays, keys[2], len(raw), _strings(arrays, "users"), low=None) if keys[2] in arrays else None
-    return pixels, labels, users, classes
+        about = _about(arrays, split, len(raw))
+    return pixels, labels, classes, about
+
+
+def beats(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], About]:
+    """One split of a file of heartbeats: whole numbers `(N, L)`, labels, the names of the classes, users and times.
+
+    `SPLIT_images` `(N, L)`; `SPLIT_labels`, numbers from 0; `SPLIT_users`; `SPLIT_sample`, the times; `label_names`.
+    Raises ValueError, with the key, where one of them is missing or something else.
+    """
+    with contextlib.closing(Arrays(path)) as arrays:
+        keys = [f"{split}_{what}" for what in ("images", "labels", "users", "sample")]
+        absent = [key for key in [*keys, "label_names"] if key not in arrays]
+        if absent:
+            raise ValueError(f"{path} has no {' and no '.join(absent)}; it has {', '.join(arrays) or 'nothing'}")
+        raw, names = arrays[keys[0]], arrays["label_names"]
+        if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "iu":
+            raise wrong(arrays.place(keys[0]), _is(raw), "whole numbers (N, L), a beat of L samples in each row")
+        if names.ndim != 1 or names.dtype.kind not in "US":
+            raise wrong(arrays.place("label_names"), _is(names), "the name of each class, strings (K,)")
+        classes = tuple(_text(names).tolist())
+        labels = _numbers(arrays, keys[1], len(raw), list(classes))
+        about = _about(arrays, split, len(raw)) | {"times": _times(arrays, keys[3], len(raw))}
+    return raw, labels, classes, about
 
 
 def _is(array: np.ndarray) -> str:
@@ -196,6 +221,31 @@ def _numbers(arrays: Arrays, key: str, count: int, strings: list[str], low: int 
             arrays.place(key), many, "class numbers from 0 without gaps (np.unique(..., return_inverse=True)[1])"
         )
     return raw.astype(np.int64)
+
+
+def _about(arrays: Arrays, split: str, count: int) -> About:
+    """Whose each image is, of which session and when, as far as the file says."""
+    found = {}
+    for name in ("users", "sessions", "session", "times", "time"):
+        key, what = f"{split}_{name}", f"{name.removesuffix('s')}s"
+        if key in arrays and what not in found:
+            if what == "times":
+                found[what] = _times(arrays, key, count)
+            else:
+                found[what] = _numbers(arrays, key, count, _strings(arrays, name), low=None)
+    return found
+
+
+def _times(arrays: Arrays, key: str, count: int) -> np.ndarray:
+    """One finite number an image, int64 or float64 `(N,)`."""
+    raw = arrays[key]
+    wanted = f"one finite number an image, ({count},) as there are {count} images, for example seconds"
+    if raw.shape not in ((count,), (count, 1)) or raw.dtype.kind not in "uif":
+        raise wrong(arrays.place(key), _is(raw), wanted)
+    if not np.isfinite(raw).all():
+        odd = f"{_is(raw)} with {(~np.isfinite(raw)).sum()} values that are not finite (NaN, inf)"
+        raise wrong(arrays.place(key), odd, wanted)
+    return raw.ravel().astype(np.float64 if raw.dtype.kind == "f" else np.int64)
 
 
 def _labels(arrays: Arrays, key: str, count: int, several: bool) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -9,7 +9,10 @@ DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
 class File:
-    """One published file: where it lies in a data folder, its address, its checksum (`md5:...`)."""
+    """One published file: where it lies in a data folder, its address, its checksum (`md5:...`).
+
+    Of a file that nobody publishes address and checksum are empty, and its `Entry` says in `made` how it comes about.
+    """
 
     path: str
     url: str
@@ -24,6 +27,7 @@ class Entry:
     examples: how many its training split holds as published; 0 where that is not known.
     sizes: the sides in pixels that it comes in; none for text, and for pictures of any size.
     several: whether an image has several labels.
+    made: how one comes by files that have no address, as the end of a sentence.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Entry:
     examples: int = 0
     sizes: tuple[int, ...] = ()
     several: bool = False
+    made: str = ""
 
     @property
     def embedded(self) -> bool:
@@ -65,6 +70,18 @@ _MNIST = _idx(
         "ec29112dd5afa0611ce80d1b7f02629c",
     ),
     (9.9, 0.03, 1.6, 0.005),
+)
+_QMNIST = tuple(
+    File(
+        f"qmnist/qmnist-{split}-labels-idx2-int.gz",
+        f"https://raw.githubusercontent.com/facebookresearch/qmnist/master/qmnist-{split}-labels-idx2-int.gz",
+        f"md5:{digest}",
+        0.5,
+    )
+    for split, digest in (
+        ("train", "0058f8dd561b90ffdd0f734c6a30e5e4"),
+        ("test", "5b5b05890a5e13444e108efe57b788aa"),
+    )
 )
 _FASHION = _idx(
     "fashion-mnist",
@@ -192,6 +209,17 @@ _ENTRIES = [
     ),
     Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST, examples=60_000, sizes=(28,)),
     Entry(
+        "mnist-writers",
+        "MNIST digits with who wrote each: 539 writers, and 297 others in test",
+        "idx",
+        DIGITS,
+        "CC BY-SA 3.0 (writers: QMNIST, BSD-style)",
+        "digits",
+        (*_MNIST[:2], _QMNIST[0], *_MNIST[2:], _QMNIST[1]),
+        examples=60_000,
+        sizes=(28,),
+    ),
+    Entry(
         "fashion-mnist",
         "Fashion-MNIST clothes",
         "idx",
@@ -234,6 +262,19 @@ _ENTRIES = [
         _OMNIGLOT,
         examples=4840,
         sizes=(105,),
+    ),
+    Entry(
+        "mitbih",
+        "MIT-BIH arrhythmia: heartbeats of 43 patients, 256 samples of the lead MLII at 360 Hz around each",
+        "beats",
+        ("N", "L", "R", "A", "V"),
+        "ODC-By 1.0",
+        "",
+        (File("mitbih/mitbih_beats.npz", "", "", 0),),
+        made="it has no address, as PhysioNet publishes whole records and beats have to be cut from them: put the "
+        ".hea, .dat and .atr of the 48 (https://physionet.org/content/mitdb) into a folder mitbih in that of "
+        "PRIVLAB_DATA, or there, as mitbih/mitbih_beats.npz, beats that you have cut: train_images (N, 256) from 0 to "
+        "2047, train_labels, train_users and train_sample (the time) (N,), the same of test, and label_names",
     ),
     Entry(
         "imdb",

@@ -1,6 +1,7 @@
 """What `load` returns."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -10,12 +11,38 @@ from privlab import checks, runtime
 
 
 @dataclass(frozen=True)
-class Dataset:
+class _Rows:
+    """What all of them have in common: each field that is a tensor holds a row for each example."""
+
+    def _rows(self) -> dict[str, Tensor]:
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in held.items() if isinstance(value, Tensor)}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._rows().values())))
+
+    def __getitem__(self, chosen: Tensor | slice | list[int]) -> Self:
+        """The chosen examples as a data set of their own."""
+        return replace(self, **{name: value[chosen] for name, value in self._rows().items()})
+
+    def sample(self, count: int, seed: int | torch.Generator = 0) -> Self:
+        """`count` examples drawn without replacement. Raises ValueError for more than there are."""
+        checks.whole("count", count, 1, len(self))
+        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:count]]
+
+    def to(self, device: str | torch.device) -> Self:
+        """The same data on `device`."""
+        return replace(self, **{name: value.to(device) for name, value in self._rows().items()})
+
+
+@dataclass(frozen=True)
+class Dataset(_Rows):
     """Images with labels, and where they come from.
 
     pixels: uint8 `(N, C, H, W)`, as published. labels: int64 `(N,)`, or `(N, K)` for several labels an image.
     source: `embedded`, `publisher` (byte for byte) or `local copy`. checksum: SHA-256 of the files read.
-    users: int64 `(N,)`, whose image it is, where the data set says.
+    Where the data set says: users, int64 `(N,)`, whose image it is; sessions, int64 `(N,)`, of which album or day;
+    times, int64 or float64 `(N,)`, when it was taken.
     """
 
     name: str
@@ -26,6 +53,8 @@ class Dataset:
     source: str
     checksum: str
     users: Tensor | None = None
+    sessions: Tensor | None = None
+    times: Tensor | None = None
 
     @property
     def images(self) -> Tensor:
@@ -37,27 +66,38 @@ class Dataset:
         """(C, H, W)."""
         return tuple(self.pixels.shape[1:])
 
-    def __len__(self) -> int:
-        return len(self.pixels)
 
-    def __getitem__(self, chosen: Tensor | slice | list[int]) -> "Dataset":
-        """The chosen images as a data set of their own."""
-        users = None if self.users is None else self.users[chosen]
-        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen], users=users)
+@dataclass(frozen=True)
+class Signals(_Rows):
+    """Signals of one dimension with labels: what `Dataset` is for images.
 
-    def sample(self, count: int, seed: int | torch.Generator = 0) -> "Dataset":
-        """`count` images drawn without replacement. Raises ValueError for more than there are."""
-        checks.whole("count", count, 1, len(self))
-        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:count]]
+    values: float32 `(N, 1, L)` in [0, 1]. All else is as in `Dataset`.
+    """
 
-    def to(self, device: str | torch.device) -> "Dataset":
-        """The same data on `device`."""
-        users = None if self.users is None else self.users.to(device)
-        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device), users=users)
+    name: str
+    split: str
+    values: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+    checksum: str
+    users: Tensor | None = None
+    sessions: Tensor | None = None
+    times: Tensor | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """The values, by the name that clients take their inputs from."""
+        return self.values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(1, L)."""
+        return tuple(self.values.shape[1:])
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(_Rows):
     """Passages of text as numbered words.
 
     tokens: int64 `(N, length)`, padded on the left with 0; 1 is a word outside the vocabulary.
@@ -73,25 +113,13 @@ class Text:
     source: str
     checksum: str
 
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __getitem__(self, chosen: Tensor | slice | list[int]) -> "Text":
-        """The chosen passages as a data set of their own."""
-        return replace(self, tokens=self.tokens[chosen], labels=self.labels[chosen])
-
-    def sample(self, count: int, seed: int | torch.Generator = 0) -> "Text":
-        """`count` passages drawn without replacement. Raises ValueError for more than there are."""
-        checks.whole("count", count, 1, len(self))
-        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:count]]
-
     def words(self, index: int) -> str:
         """The passage number `index` in words, without its padding."""
         return " ".join(self.vocabulary[token] for token in self.tokens[index].tolist() if token)
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(_Rows):
     """Records with labels: a row each.
 
     values: float32 `(N, F)` in [0, 1]. labels: int64 `(N,)`. features: what each of the F columns means.
@@ -105,18 +133,6 @@ class Table:
     features: tuple[str, ...]
     source: str
     checksum: str
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, chosen: Tensor | slice | list[int]) -> "Table":
-        """The chosen records as a data set of their own."""
-        return replace(self, values=self.values[chosen], labels=self.labels[chosen])
-
-    def sample(self, count: int, seed: int | torch.Generator = 0) -> "Table":
-        """`count` records drawn without replacement. Raises ValueError for more than there are."""
-        checks.whole("count", count, 1, len(self))
-        return self[torch.randperm(len(self), generator=runtime.generator(seed))[:count]]
 
 
 def to_pixels(images: np.ndarray) -> Tensor:

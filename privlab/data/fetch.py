@@ -56,11 +56,13 @@ def locate(entry: Entry, *, progress: bool = True, online: bool = True) -> list[
         if here and all(path.is_file() for path in here):
             pairs = zip(here, entry.files, strict=True)
             return [check(path, published=file.checksum, folder=folder) for path, file in pairs]
+        if copy and entry.kind == "beats" and any(copy.glob("*.hea")):
+            return [check(copy, folder=folder)]
     cached = [cache_folder() / file.path for file in entry.files]
     if cached and all(path.is_file() for path in cached):
         return [check(path, published=file.checksum) for path, file in zip(cached, entry.files, strict=True)]
-    if not entry.files:
-        raise FileNotFoundError(_absent(entry, folder, "it has no address to download from"))
+    if not (entry.files and all(file.url for file in entry.files)):
+        raise FileNotFoundError(_absent(entry, folder, entry.made or "it has no address to download from"))
     if not online:
         raise FileNotFoundError(_absent(entry, folder, f"not downloaded yet: `privlab data fetch {entry.name}` does"))
     found = []
@@ -75,9 +77,10 @@ def locate(entry: Entry, *, progress: bool = True, online: bool = True) -> list[
 
 def _absent(entry: Entry, folder: Path | None, tried: str) -> str:
     files = ", ".join(file.path for file in entry.files) or f"{entry.name}.zip or a folder {entry.name}"
+    instead = f" The embedded set {entry.stand_in!r} can stand in." if entry.stand_in else ""
     return (
         f"{entry.name} is not here: looked for {files} (or {entry.name}.npz) in PRIVLAB_DATA={folder or '(not set)'} "
-        f"and in {cache_folder()}, {tried}. The embedded set {entry.stand_in!r} can stand in."
+        f"and in {cache_folder()}, {tried}.{instead}"
     )
 
 

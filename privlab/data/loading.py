@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from privlab import checks, runtime
 from privlab.data import arrays, embedded, fetch, formats, pictures, sums, tables, text
 from privlab.data.catalogue import CATALOGUE, Entry
-from privlab.data.dataset import Dataset, Table, Text, to_pixels
+from privlab.data.dataset import Dataset, Signals, Table, Text, to_pixels
 from privlab.data.names import unknown
 from privlab.data.reading import reading
 
 _WORDS, _LENGTH, _SIDE = 10_000, 250, 224
 _LARGEST_SIDE, _LONGEST = 4096, 100_000
+_ADC = 2047
 _KINDS = "a .npz in the MedMNIST layout (train_images, train_labels, ...), or a folder or zip of pictures"
 
 
@@ -39,15 +41,15 @@ def load(
     (32, 64, 224) and MedMNIST (28, 64, 128, 224). `channels`: 1 or 3, for folders and zips of pictures.
     `words` (10,000) and `length` (250): the size of the vocabulary and the tokens a passage, for text.
     An argument that a data set has no use for is refused. With `download=False` nothing is fetched.
-    Returns a `Dataset` (images), a `Text` or a `Table`. Raises ValueError for an unknown name, split or setting, and
-    for a file that is altered or cannot be read, with its name; FileNotFoundError when the data are neither here nor
-    to be had.
+    Returns a `Dataset` (images), `Signals`, a `Text` or a `Table`. Raises ValueError for an unknown name, split or
+    setting, and for a file that is altered or cannot be read, with its name; FileNotFoundError when the data are
+    neither here nor to be had.
     """
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"name={name!r} is a {type(name).__name__}; give a data set's name or a path")
     name = os.fspath(name)
     checks.one_of("split", split, arrays.SPLITS)
-    _check(size, channels, words, length)
+    check(size, channels, words, length)
     if name not in CATALOGUE:
         path, folder = _path(name)
         _refuse(name, "text", words=words, length=length)
@@ -63,10 +65,13 @@ def load(
             return _reviews(entry, found[0], split, words, length)
     if entry.kind == "table" and found[0].path.suffix.lower() != ".npz":
         return _records(entry, found, split)
+    if entry.kind == "beats":
+        return _beats(entry, found, split)
     return _images(entry, found, split, size, channels)
 
 
-def _check(size: int | None, channels: int | None, words: int | None, length: int | None) -> None:
+def check(size: int | None, channels: int | None, words: int | None = None, length: int | None = None) -> None:
+    """Raise for a setting that no data set could have."""
     if size is not None:
         checks.whole("size", size, 1, _LARGEST_SIDE)
     if channels is not None:
@@ -98,7 +103,7 @@ def _fits(
         raise ValueError(f"{entry.name} is one set, taken as split='train'; leave split={split!r} out")
     if entry.kind not in ("npz", "images") and split == "val":
         raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
-    if entry.kind == "table" or entry.name == "tumours":
+    if entry.kind in ("table", "beats") or entry.name == "tumours":
         return _refuse(entry.name, "images and text", size=size, channels=channels, words=words, length=length)
     if entry.kind == "imdb" or entry.name == "manual":
         return _refuse(entry.name, "images", size=size, channels=channels)
@@ -127,24 +132,47 @@ def of_profile(name: str, profile: str | None = None) -> str:
     return name if runtime.profile(profile) == "fast" else CATALOGUE[name].stands_for
 
 
-def _dataset(
+def dataset(
     entry_name: str,
     split: str,
     images: np.ndarray,
     labels: np.ndarray,
     classes: tuple[str, ...],
+    about: arrays.About,
     found: list[sums.Found],
-    users: np.ndarray | None = None,
 ) -> Dataset:
+    """A `Dataset` of arrays that were read, once they are known to fit each other."""
     if len(images) != len(labels):
         raise ValueError(f"{found[0].path} holds {len(images)} images and {len(labels)} labels; fetch it again")
+    numbers = _classes(entry_name, found[0].path, labels, classes)
+    checksum, source = _origin(found, images, labels)
+    return Dataset(entry_name, split, to_pixels(images), numbers, classes, source, checksum, **_tensors(about))
+
+
+def _classes(name: str, path: Path, labels: np.ndarray, classes: tuple[str, ...]) -> Tensor:
+    """Labels as a tensor, once they are known to be of these classes."""
     low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
     if labels.ndim == 1 and not 0 <= low <= high < len(classes):
-        raise ValueError(f"{found[0].path} holds labels from {low} to {high}; {entry_name} has {len(classes)} classes")
-    checksum, source = _origin(found, images, labels)
-    owner = None if users is None else torch.from_numpy(users)
-    numbers = torch.from_numpy(labels.astype(np.int64))
-    return Dataset(entry_name, split, to_pixels(images), numbers, classes, source, checksum, owner)
+        raise ValueError(f"{path} holds labels from {low} to {high}; {name} has {len(classes)} classes")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _tensors(about: arrays.About) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(values) for name, values in about.items()}
+
+
+def _beats(entry: Entry, found: list[sums.Found], split: str) -> Signals:
+    """Beats of MIT-BIH in [0, 1]: its converter has 11 bits for 10 mV, so that 0 to 2047 are divided by 2047."""
+    path = found[0].path
+    with reading(path):
+        raw, labels, classes, about = (formats if path.is_dir() else arrays).beats(path, split)
+    if raw.min() < 0 or raw.max() > _ADC:
+        raise ValueError(
+            f"{path} holds values from {raw.min()} to {raw.max()}; give those of the converter, 0 to {_ADC}"
+        )
+    values, numbers = torch.from_numpy((raw / _ADC).astype(np.float32)), _classes(entry.name, path, labels, classes)
+    checksum, source = _origin(found, raw, labels)
+    return Signals(entry.name, split, values[:, None], numbers, classes, source, checksum, **_tensors(about))
 
 
 def _origin(found: list[sums.Found], *held: np.ndarray) -> tuple[str, str]:
@@ -230,28 +258,31 @@ def _reviews(entry: Entry, found: sums.Found, split: str, words: int, length: in
 
 
 def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None, channels: int | None) -> Dataset:
-    path, users, classes = found[0].path, None, entry.classes
+    path, classes = found[0].path, entry.classes
+    about: arrays.About = {}
     if path.suffix.lower() == ".npz":
-        images, targets, users, own = _arrays(path, split, size, channels, entry.several)
+        images, targets, own, about = _arrays(path, split, size, channels, entry.several)
         classes = classes or own
     elif entry.kind == "images":
         images, targets, classes = pictures.images(path, size or _SIDE, split, channels)
     elif entry.kind == "omniglot":
         with reading(path):
-            images, targets, users, classes = formats.omniglot([item.path for item in found])
+            images, targets, about["users"], classes = formats.omniglot([item.path for item in found])
     elif entry.kind == "idx":
         found = _of_split(entry, found, split)
-        images, targets = map(_idx, found)
+        images, targets = map(_idx, found[:2])
         if (images.ndim, targets.ndim) != (3, 1):
             raise ValueError(
                 f"{path} is of shape {images.shape}, its labels {targets.shape}; expected (N, H, W) and (N,)"
             )
+        if found[2:]:
+            about["users"] = formats.writers(found[2].path, targets, split)
     else:
         with reading(path):
             group = entry.name.removeprefix("emnist-")
             emnist = entry.kind == "emnist"
             images, targets = formats.emnist(path, group, split) if emnist else formats.cifar(path, split)
-    return _dataset(entry.name, split, images, targets, classes, found, users)
+    return dataset(entry.name, split, images, targets, classes, about, found)
 
 
 def _idx(item: sums.Found) -> np.ndarray:
@@ -259,13 +290,15 @@ def _idx(item: sums.Found) -> np.ndarray:
         return formats.idx(item.path.read_bytes())
 
 
-def _arrays(path: Path, split: str, size: int | None, channels: int | None, several: bool = False) -> tuple:
+def _arrays(
+    path: Path, split: str, size: int | None, channels: int | None, several: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], arrays.About]:
     _refuse(str(path), "folders and zips of pictures; data.resized changes what is loaded", channels=channels)
-    images, *others = arrays.npz(path, split, several=several)
-    height, width = images.shape[1:3]
+    held = arrays.npz(path, split, several=several)
+    height, width = held[0].shape[1:3]
     if size is not None and (height, width) != (size, size):
         raise ValueError(f"{path} holds images of {height}x{width}, not size={size}; use data.resized on them")
-    return images, *others
+    return held
 
 
 def _own(path: Path, split: str, size: int | None, channels: int | None, folder: Path | None) -> Dataset:
@@ -275,6 +308,5 @@ def _own(path: Path, split: str, size: int | None, channels: int | None, folder:
     found = [sums.check(path, folder=folder)]
     if suffix != ".npz" or path.is_dir():
         images, labels, classes = pictures.images(path, size or _SIDE, split, channels)
-        return _dataset(path.stem, split, images, labels, classes, found)
-    images, labels, users, classes = _arrays(path, split, size, channels)
-    return _dataset(path.stem, split, images, labels, classes, found, users)
+        return dataset(path.stem, split, images, labels, classes, {}, found)
+    return dataset(path.stem, split, *_arrays(path, split, size, channels), found)

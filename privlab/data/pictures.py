@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -46,6 +46,22 @@ def _images(
     if not tree.pictures:
         raise ValueError(_nothing(path, tree))
     chosen, classes = _classes(path, tree, split)
+    about = {
+        "left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures)),
+        "folders without a picture": _empty(tree),
+    }
+    labels = np.array([classes.index(group) for group in chosen.values()], np.int64)
+    return pixels(path, tree, chosen, size, channels, about), labels, tuple(classes)
+
+
+def pixels(
+    path: Path, tree: Tree, chosen: Collection[str], size: int, channels: int | None, about: dict[str, list[str]]
+) -> np.ndarray:
+    """The pictures called `chosen`, in that order, as `images` reads them: uint8 `(N, size, size)` or with 3 channels.
+
+    One warning counts and names what `about` lists, and what of them was looked at in part.
+    Raises ValueError with the names of pictures that cannot be read.
+    """
     squares, problems, frames, dark = [], [], [], []
     for name in chosen:
         try:
@@ -57,28 +73,21 @@ def _images(
         dark += [name] * (0 < top < 4096)
         squares.append(np.asarray(_square(picture, size, channels)))
     if problems:
-        raise ValueError(f"{path}: {len(problems)} of {len(chosen)} pictures: {_some(problems, '; ')}")
-    _warn(
-        path,
-        {
-            "left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures)),
-            "folders without a picture": _empty(tree),
-            "several frames in a file, of which the first was taken": frames,
-            "16 bits of which the upper four are empty, all but black": dark,
-        },
-    )
-    labels = np.array([classes.index(group) for group in chosen.values()], np.int64)
+        raise ValueError(f"{path}: {len(problems)} of {len(chosen)} pictures: {some(problems, '; ')}")
+    frame, bits = "several frames in a file, of which the first was taken", "16 bits of which the upper four are empty"
+    _warn(path, {**about, frame: frames, f"{bits}, all but black": dark})
     with reading(path):  # many large pictures may be more than memory holds
-        return _stacked(squares, channels), labels, tuple(classes)
+        return _stacked(squares, channels)
 
 
 def _warn(path: Path, about: dict[str, list[str]]) -> None:
-    said = [f"{words}: {len(names)} ({_some(names)})" for words, names in about.items() if names]
+    said = [f"{words}: {len(names)} ({some(names)})" for words, names in about.items() if names]
     if said:
         tell(f"{path}: {'; '.join(said)}")
 
 
-def _some(names: Iterable[str], between: str = ", ", most: int = 6) -> str:
+def some(names: Iterable[str], between: str = ", ", most: int = 6) -> str:
+    """The first of many names, and how many more there are."""
     listed = list(names)
     return between.join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
@@ -90,7 +99,7 @@ def _empty(tree: Tree) -> list[str]:
 
 def _nothing(path: Path, tree: Tree) -> str:
     suffixes = {os.path.splitext(name)[1].lower() for name in tree.files}
-    holds = f"it holds {_some(sorted(tree.files))}" if tree.files else "it is empty"
+    holds = f"it holds {some(sorted(tree.files))}" if tree.files else "it is empty"
     if ".npz" in suffixes:
         holds += "; load that .npz itself, unpacked"
     elif suffixes == {".npy"}:
@@ -149,9 +158,9 @@ def _grouped(path: Path, inside: dict[str, str]) -> dict[str, str]:
     if len(loose) == len(inside):
         return {name: PurePosixPath(name).stem.split("_")[0] for name in inside}
     if loose:
-        folders = _some(in_order(set(firsts.values()) - {""}))
+        folders = some(in_order(set(firsts.values()) - {""}))
         raise ValueError(
-            f"{path} holds pictures beside the class folders {folders}: {_some(loose)}; move each into the folder of "
+            f"{path} holds pictures beside the class folders {folders}: {some(loose)}; move each into the folder of "
             "its class"
         )
     return firsts

@@ -72,9 +72,8 @@ def reading(path: Path | str) -> Iterator[None]:
     """
     try:
         yield
-    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-        raise type(error)(f"{path} {reason(error)}") from error
     except Exception as error:
-        if isinstance(error, ValueError) and str(error).startswith(str(path)):  # it has its sentence already
+        if isinstance(error, ValueError | OSError) and str(error).startswith(str(path)):  # it has its sentence already
             raise
-        raise ValueError(f"{path} {reason(error)}") from error
+        same = isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError)
+        raise (type(error) if same else ValueError)(f"{path} {reason(error)}") from error

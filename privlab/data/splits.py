@@ -1,11 +1,13 @@
-"""Ways to share a data set out among clients. Each returns one index tensor per client."""
+"""Ways to share a data set out: among clients, one index tensor each, and each user's images among their devices."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from privlab import checks, runtime
+from privlab.data.pictures import some
 
 # Below this, draws of a Gamma(alpha) can be smaller than the smallest double: torch's sampler then shares out evenly.
 _TINY = 0.01
@@ -87,3 +89,93 @@ def disjoint(examples: Tensor, shares: Sequence[float], seed: int = 0) -> list[T
     for place, index in enumerate(order.tolist()):
         parts[seen.setdefault(examples[index].cpu().numpy().tobytes(), part[place])].append(index)
     return [torch.tensor(each, dtype=torch.long) for each in parts]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device: whose it is, which of that user's (from 0), and which images are on it, int64 indices."""
+
+    user: int
+    number: int
+    chosen: Tensor
+
+
+def devices(
+    users: Tensor,
+    how: str = "random",
+    *,
+    sessions: Tensor | None = None,
+    times: Tensor | None = None,
+    images: Tensor | None = None,
+    devices: int = 2,
+    least: int = 1,
+    seed: int = 0,
+) -> list[Device]:
+    """Each user's images shared out over as many devices: a list by user, then by number.
+
+    users: int64 `(N,)`. `random`: equal parts by chance. `chronological`: equal parts by `times` `(N,)`, the earliest
+    on device 0, ties in their order. `session`: each of a user's `sessions`, int64 `(N,)`, is on one device as a whole;
+    the largest goes first, to the device with the fewest images yet. The kind reads what it needs and leaves the rest.
+    images: `(N, ...)`, if no two devices are to have equal ones: of copies the first alone is shared out.
+    Raises ValueError, with the users, where a device would get fewer than `least` images; also for what the kind needs
+    and is missing or not finite, and for other lengths.
+    """
+    checks.one_of("how", how, ("random", "session", "chronological"))
+    checks.whole("devices", devices, 2)
+    checks.whole("least", least)
+    needs = {"session": "sessions", "chronological": "times"}.get(how)
+    for name, value in {"users": users, "sessions": sessions, "times": times, "images": images}.items():
+        if value is not None or name in ("users", needs):
+            _check_rows(name, value, users, how)
+    random, found, short = runtime.generator(seed), [], []
+    everyone, kept = users.unique().tolist(), torch.arange(len(users)) if images is None else _firsts(images)
+    for user in everyone:
+        own = kept[users.cpu()[kept] == user]
+        parts, of = own[torch.randperm(len(own), generator=random)].tensor_split(devices), ""
+        if sessions is not None and how == "session":
+            parts, count = _by_session(own, sessions.cpu()[own], devices, random)
+            of = f" of {count} session{'s' * (count != 1)}"
+        elif times is not None and how == "chronological":
+            parts = own[times.cpu()[own].argsort(stable=True)].tensor_split(devices)
+        if min(map(len, parts)) < least:
+            short.append(f"{user} ({len(own)} image{'s' * (len(own) != 1)}{of})")
+        found += [Device(user, number, part) for number, part in enumerate(parts)]
+    if short:
+        few = f"{len(short)} of {len(everyone)} users have too few for {devices} devices of {least} images or more"
+        raise ValueError(f"{few}: user {some(short)}; drop them first")
+    return found
+
+
+def _check_rows(name: str, value: object, users: Tensor, how: str) -> None:
+    """Raise unless `value` holds a row for each of `users`."""
+    if value is None:
+        raise ValueError(f"how={how!r} needs {name}, which this data set may not say; give {name}=, or choose another")
+    kind = {"images": "(N, ...)", "times": "(N,)"}.get(name, "int64 (N,)")
+    fits = name == "images" or (isinstance(value, Tensor) and value.dim() == 1)
+    if not isinstance(value, Tensor) or not fits or (kind.startswith("int64") and value.dtype != torch.int64):
+        what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} is {what}; give a tensor {kind}")
+    if not len(users):
+        raise ValueError("users is empty; there is nothing to share out")
+    if len(value) != len(users):
+        raise ValueError(f"{name} holds {len(value)} for {len(users)} users; give one for each image")
+    if name == "times" and not value.isfinite().all():
+        raise ValueError("times holds values that are not finite (NaN, inf); drop those images first")
+
+
+def _firsts(images: Tensor) -> Tensor:
+    """The places of images `(N, ...)` that no earlier one is equal to."""
+    seen: dict[bytes, int] = {}
+    for place, image in enumerate(images):
+        seen.setdefault(image.cpu().numpy().tobytes(), place)
+    return torch.tensor(list(seen.values()))
+
+
+def _by_session(own: Tensor, sessions: Tensor, devices: int, random: torch.Generator) -> tuple[tuple[Tensor, ...], int]:
+    """Whole sessions of one user for each device, ties by chance; and how many sessions there are."""
+    groups = [own[sessions == each] for each in sessions.unique()]
+    order = torch.randperm(len(groups), generator=random).tolist()
+    parts: list[list[Tensor]] = [[own[:0]] for _ in range(devices)]
+    for place in sorted(order, key=lambda place: -len(groups[place])):
+        min(parts, key=lambda part: sum(map(len, part))).append(groups[place])
+    return tuple(torch.cat(part) for part in parts), len(groups)

@@ -15,6 +15,12 @@ def idx(array):
     return gzip.compress(header + array.astype(np.uint8).tobytes())
 
 
+def idx32(array):
+    """Whole numbers of 32 bits, the largest byte first."""
+    header = b"\0\0\x0c" + bytes([array.ndim]) + struct.pack(f">{array.ndim}i", *array.shape)
+    return gzip.compress(header + struct.pack(f">{array.size}i", *array.ravel().tolist()))
+
+
 def pixels(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -28,6 +34,44 @@ def write_idx(folder, count=5):
         (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
         made[prefix] = images, labels
     return made
+
+
+def write_qmnist(folder, made, behind=3):
+    """QMNIST's label files for `made` (see `write_idx`): rows by split; in test some more stand behind MNIST's."""
+    folder.mkdir(parents=True)
+    rows = {}
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        digits = made[prefix][1]
+        row = [[digit, 4, 2_000_000 - 7 * i, i, 48 + digit, 70_000 + i, 0, 0] for i, digit in enumerate(digits)]
+        rows[split] = np.array(row + [[9, 4, 5, 0, 57, 1, 0, 0]] * (behind if split == "test" else 0))
+        (folder / f"qmnist-{split}-labels-idx2-int.gz").write_bytes(idx32(rows[split]))
+    return rows
+
+
+def record(folder, name, leads, notes, rate="360", form="212"):
+    """A record as PhysioNet publishes it: `.hea`, `.dat` in format 212, `.atr`; notes are (time, code, remark)."""
+    folder.mkdir(exist_ok=True)
+    length = len(next(iter(leads.values())))
+    lines = [f"{name} {len(leads)} {rate} {length} 0:0:0 0/0/0"]
+    lines += [f"{name}.dat {form} 200 11 1024 995 -22131 0 {lead}" for lead in leads]
+    (folder / f"{name}.hea").write_text("\n".join([*lines, "# 69 M 1085 1629 x1", "# Aldomet, Inderal", ""]))
+    turns = [int(value) & 0xFFF for moment in zip(*leads.values(), strict=True) for value in moment]
+    turns += [0] * (len(turns) % 2)
+    packed = bytearray()
+    for one, two in zip(turns[::2], turns[1::2], strict=True):
+        packed += bytes([one & 255, one >> 8 | two >> 8 << 4, two & 255])
+    (folder / f"{name}.dat").write_bytes(packed)
+    words, before = bytearray(), 0
+    for time, code, remark in notes:
+        step = time - before
+        if step > 1023:
+            words += struct.pack("<HHH", 59 << 10, step >> 16, step & 0xFFFF)
+            step = 0
+        words += struct.pack("<H", code << 10 | step)
+        if remark:
+            words += struct.pack("<HH", 62 << 10 | 1, 63 << 10 | len(remark)) + remark + bytes(len(remark) % 2)
+        before = time
+    (folder / f"{name}.atr").write_bytes(words + b"\0\0")
 
 
 def tar(path, members):

@@ -15,6 +15,19 @@ def test_idx_reads_what_was_written(shape):
     assert np.array_equal(formats.idx(publishers.idx(array)), array)
 
 
+@pytest.mark.parametrize("shape", [(7,), (3, 8), (2, 3, 4, 5)])
+def test_idx_of_whole_numbers_is_read_where_it_is_asked_for(shape):
+    array = np.random.default_rng(0).integers(-(2**31), 2**31, shape)
+    read = formats.idx(publishers.idx32(array), ">i4")
+    assert np.array_equal(read, array)
+    assert read.dtype == np.int32
+    for raw, dtype in ((publishers.idx32(array), "u1"), (publishers.idx(array % 256), ">i4")):
+        with pytest.raises(ValueError, match="not an IDX file of"):
+            formats.idx(raw, dtype)
+    with pytest.raises(ValueError, match="needs 8 bytes, has 7"):
+        formats.idx(b"\0\0\x0c\x01\0\0\0\x02" + b"abcdefg", ">i4")
+
+
 @pytest.mark.parametrize("raw", [b"", b"PK\x03\x04abcd", b"\0\0\x0d\x01\0\0\0\0"])
 def test_idx_refuses_other_files(raw):
     with pytest.raises(ValueError, match="not an IDX file"):
@@ -66,10 +79,10 @@ def test_imdb_yields_only_labelled_reviews_of_the_split(tmp_path):
 
 def test_npz_names_what_is_missing(tmp_path):
     np.savez(tmp_path / "own.npz", train_images=publishers.pixels(2, 4, 4), train_labels=np.zeros(2))
-    images, labels, users, _ = arrays.npz(tmp_path / "own.npz", "train")
+    images, labels, _, about = arrays.npz(tmp_path / "own.npz", "train")
     assert images.shape == (2, 4, 4)
     assert len(labels) == 2
-    assert users is None
+    assert about == {}
     with pytest.raises(ValueError, match=r"no val_images .* Choose split=train"):
         arrays.npz(tmp_path / "own.npz", "val")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))

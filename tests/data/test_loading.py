@@ -220,6 +220,7 @@ def test_a_sample_is_without_replacement_and_repeatable():
     ("name", "shape", "train", "source"),
     [
         ("mnist", (1, 28, 28), 60_000, "publisher"),
+        ("mnist-writers", (1, 28, 28), 60_000, "publisher"),
         ("fashion-mnist", (1, 28, 28), 60_000, "publisher"),
         ("cifar10", (3, 32, 32), 12_500, "local copy"),
         ("cifar100", (3, 32, 32), 5_000, "local copy"),
@@ -304,7 +305,9 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch):
     assert fetch.local_folder() is None
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "omniglot", "pneumoniamnist", "cifar10", "imdb"])
+@pytest.mark.parametrize(
+    "name", ["mnist", "mnist-writers", "fashion-mnist", "omniglot", "pneumoniamnist", "cifar10", "imdb"]
+)
 def test_the_catalogue_knows_how_many_examples_there_are_as_published(real_data, name):
     """CIFAR-10 and IMDB are here in part."""
     here, published = len(real_data(name)), CATALOGUE[name].examples

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from privlab import data, studies
-from privlab.data import CATALOGUE, Dataset, Text
+from privlab.data import CATALOGUE, Dataset, Signals, Text
 from privlab.studies import _data, _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
@@ -53,6 +53,9 @@ def refusal(study, name):
 def looks_like(name):
     """A data set of the catalogue as it would come, but for its images, of which there are 1200 of noise."""
     entry = CATALOGUE[name]
+    if name == "mitbih":
+        beats = torch.rand(1200, 1, 256, generator=torch.Generator().manual_seed(0))
+        return Signals(name, "train", beats, torch.arange(1200) % 5, entry.classes, "", "")
     if name in EMBEDDED_TEXT:
         words = tuple(map(str, range(50)))
         return Text(name, "train", torch.zeros(1200, 9).long(), torch.arange(1200) % 2, ("a", "b"), words, "", "")
@@ -101,6 +104,8 @@ def test_every_study_takes_a_data_set_or_says_why_not(name, catalogue):
         assert taken == {"curious/table-3"}
     elif name in MULTI:
         assert not taken
+    elif name == "mitbih":
+        assert taken == {f"membership/{study}" for study in ("attacks", "defences", "dp", "position")}
     else:
         assert "curious/table-3" in refusing
         assert len(refusing) <= 4  # colour alone, a hundred images of a class, labels to be held apart, no data at all

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from privlab.data import Dataset, Text
+from privlab.data import Dataset, Signals, Text
 
 TEXTS = ("imdb", "manual")
 MADE = ("gaussian",)  # what is no data set: a study draws it itself
@@ -32,7 +32,7 @@ class Takes:
 
     def check(self, study_id: str, name: str, found: Any) -> None:
         """Raises ValueError, in words, for a data set that the study cannot take."""
-        kind = "text" if isinstance(found, Text) else "images" if isinstance(found, Dataset) else "tables"
+        kind = {Text: "text", Dataset: "images", Signals: "signals"}.get(type(found), "tables")
         if self.kind == "made":
             if name not in MADE:
                 raise ValueError(f"{study_id} takes what it draws itself, called {', '.join(MADE)}, and not {name!r}")
