@@ -11,6 +11,7 @@ from privlab.data.fetch import available, prefetch
 from privlab.data.loading import fingerprint, load, of_profile
 from privlab.data.names import entry_of
 from privlab.data.splits import Device, by_label, devices, dirichlet, disjoint, iid
+from privlab.data.users import made_users
 
 __all__ = [
     "CATALOGUE",
@@ -30,6 +31,7 @@ __all__ = [
     "fingerprint",
     "iid",
     "load",
+    "made_users",
     "of_profile",
     "prefetch",
     "resized",

@@ -10,9 +10,7 @@ from privlab import checks, runtime
 from privlab.models.initialisation import draw_like_pytorch
 
 
-def mobile(
-    shape: Sequence[int], classes: int, *, width: int = 16, neurons: int = 64, seed: int = 0
-) -> nn.Sequential:
+def mobile(shape: Sequence[int], classes: int, *, width: int = 16, neurons: int = 64, seed: int = 0) -> nn.Sequential:
     """Three depthwise-separable convolutions: images `(N, C, H, W)`, or signals `(N, C, L)`, -> `(N, classes)` logits.
 
     Layers: conv1, then depth and point, 1 to 3, of 2, 4 and 4 times `width` maps, each with a ReLU; the first three

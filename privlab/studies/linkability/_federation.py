@@ -1,0 +1,272 @@
+"""What the studies of linkability share: people with two devices each, their federation, and the updates it records."""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privlab import data, models, runtime
+from privlab.attacks import linkability
+from privlab.metrics import linkability as metrics
+from privlab.sharing import federated, predictions, together
+from privlab.studies._data import checksum, dataset
+from privlab.studies.bench.study import Cell, Metrics, Study, cell_key
+from privlab.studies.bench.takes import Takes
+
+# Users of a federation: those made of the digits, as many writers, and of the patients and of an alphabet's drawers
+# about seven of ten, the others being the background.
+USERS = {"digits": 20, "mnist-writers": 100, "mitbih": 30, "omniglot": 14}
+IMAGES, STRENGTH, PREFERENCE = 60, 1.0, math.inf  # of a made user, and how far users differ
+BACKGROUND = {"digits": 0.3, "mnist-writers": 5000}
+ALPHABETS = ("Japanese_(katakana)", "Korean", "Sanskrit")  # of forty characters and more; one a draw
+WIDTH, NEURONS, BODY_EPOCHS = 16, 64, 5
+MOST = 120  # examples of a patient at most: 60 a device, as the writers have
+BASE: Cell = {
+    "split": "random",
+    "fraction": 0.1,
+    "rounds": 100,
+    "attack": "mlp",
+    "layer": "output",
+    "mitigation": "none",
+    "alpha": 0.0,
+}
+EPOCHS, BATCH, LR = 1, 8, 0.1
+
+
+@dataclass(frozen=True)
+class People:
+    """Examples of people and whose each is, numbered from 0; examples of others, with as many classes."""
+
+    images: Tensor
+    labels: Tensor
+    users: Tensor
+    times: Tensor | None
+    background: Tensor
+    background_labels: Tensor
+    classes: int
+
+
+@functools.lru_cache(maxsize=2)
+def people(name: str, count: int, seed: int, strength: float = STRENGTH, preference: float = PREFERENCE) -> People:
+    """`count` people drawn from those of a data set, and the background: other people, or other images."""
+    own = runtime.derive(seed, "people")
+    source = dataset(name)
+    if source.users is None:
+        return _made(source, count, own, strength, preference)
+    if name == "omniglot":
+        source = _alphabet(source, own)
+    random = runtime.generator(own)
+    everyone = source.users.unique()
+    order = everyone[torch.randperm(len(everyone), generator=random)]
+    chosen, rest = order[:count], order[count:]
+    other = data.load(name, "test").sample(BACKGROUND[name], own) if name == "mnist-writers" else None
+    places = [_some((source.users == user).nonzero().flatten(), random) for user in chosen.tolist()]
+    place = torch.cat(places)
+    owner = torch.arange(len(places)).repeat_interleave(torch.tensor(list(map(len, places))))
+    mine = source[place]
+    theirs = other if other is not None else source[torch.isin(source.users, rest)]
+    return People(mine.images, mine.labels, owner, mine.times, theirs.images, theirs.labels, len(source.classes))
+
+
+def _made(source: data.Dataset, count: int, seed: int, strength: float, preference: float) -> People:
+    share = data.disjoint(source.pixels, [BACKGROUND.get(source.name, 0.3)], seed)
+    others, own = source[share[0]], source[share[1]]
+    made = data.made_users(own, count, min(IMAGES, len(own)), strength=strength, preference=preference, seed=seed)
+    assert made.users is not None
+    return People(made.images, made.labels, made.users, None, others.images, others.labels, len(source.classes))
+
+
+def _some(places: Tensor, random: torch.Generator) -> Tensor:
+    """As many of one person's examples as all may have, in their order."""
+    return places[torch.randperm(len(places), generator=random)[:MOST].sort().values]
+
+
+def _alphabet(source: data.Dataset, seed: int) -> data.Dataset:
+    """One alphabet of Omniglot, at 28 x 28 pixels: only within one does a drawer's number mean the same person."""
+    name = ALPHABETS[seed % len(ALPHABETS)]
+    of = torch.tensor([each.rpartition("/")[0].endswith(name) for each in source.classes])
+    part = source[of[source.labels]]
+    classes, labels = part.labels.unique(return_inverse=True)
+    small = data.resized(1 - part.images, 28, 1)
+    pixels, names = (small * 255).round().to(torch.uint8), tuple(source.classes[each] for each in classes)
+    return dataclasses.replace(part, pixels=pixels, labels=labels, classes=names)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Clients on frozen features, with the numbers of user and device of each; the body and the head; a test set."""
+
+    clients: tuple[federated.Client, ...]
+    users: Tensor
+    numbers: Tensor
+    head: nn.Sequential
+    tested: federated.Client
+    background: federated.Client
+
+
+@functools.lru_cache(maxsize=2)
+def _devices(key: str, seed: int, device: str) -> Devices:
+    cell = json.loads(key)
+    found = people(cell["data"], cell["users"], seed, cell.get("strength", STRENGTH), cell.get("preference", math.inf))
+    net = models.mobile(found.images.shape[1:], found.classes, width=WIDTH, neurons=NEURONS, seed=seed).to(device)
+    inside, labels = found.background.to(device), found.background_labels.to(device)
+    net = predictions.fit(net, inside, labels, epochs=max(BODY_EPOCHS, 20_000 // len(inside)), seed=seed)
+    at = [name for name, _ in net.named_children()].index("fc1")
+    body = net[:at]
+    seen, behind = features(body, found.images.to(device)), features(body, inside)
+    largest = behind.max()
+    seen, behind = (each.div(largest).clamp(0, 1) for each in (seen, behind))
+    head = models.fully_connected(seen.shape[1:], found.classes, widths=(NEURONS,), seed=runtime.derive(seed, "head"))
+    own = runtime.derive(seed, "devices")
+    kept, held = _held_out(found, own)
+    where = data.devices(
+        found.users[kept], cell["split"], times=None if found.times is None else found.times[kept], seed=own
+    )
+    clients = [federated.Client(seen[kept[each.chosen]], found.labels[kept[each.chosen]].to(device)) for each in where]
+    return Devices(
+        tuple(clients),
+        torch.tensor([each.user for each in where]),
+        torch.tensor([each.number for each in where]),
+        head.to(device),
+        federated.Client(seen[held], found.labels[held].to(device)),
+        federated.Client(behind, labels),
+    )
+
+
+def _held_out(found: People, seed: int) -> tuple[Tensor, Tensor]:
+    """Places of four fifths of the examples, for the devices, and of the rest, on which the task is measured."""
+    held = torch.zeros(len(found.users), dtype=torch.bool)
+    random = runtime.generator(runtime.derive(seed, "held out"))
+    for user in found.users.unique():
+        own = (found.users == user).nonzero().flatten()
+        held[own[torch.randperm(len(own), generator=random)[: len(own) // 5]]] = True
+    return (~held).nonzero().flatten(), held.nonzero().flatten()
+
+
+def features(body: nn.Module, images: Tensor) -> Tensor:
+    """What the frozen layers make of images, as signals of one channel `(N, 1, F)`."""
+    return torch.cat([predictions.predict(body, part) for part in images.split(1024)])[:, None]
+
+
+FEDERATION = (
+    "data",
+    "users",
+    "split",
+    "fraction",
+    "rounds",
+    "mitigation",
+    "alpha",
+    "strength",
+    "preference",
+    "control",
+)
+SHARED = ("data", "users", "split", "strength", "preference")
+
+
+def devices(cell: Cell, seed: int, device: torch.device) -> Devices:
+    """The devices of a cell, which all cells with the same people and split share."""
+    return _devices(cell_key({name: cell[name] for name in SHARED if name in cell}), seed, str(device))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Updates as an eavesdropper has them: of each layer `(N, D)`; user, device and round of each; and the model."""
+
+    layers: Mapping[str, Tensor]
+    users: Tensor
+    numbers: Tensor
+    rounds: Tensor
+    model: nn.Sequential
+
+    @property
+    def clients(self) -> Tensor:
+        return 2 * self.users + self.numbers
+
+
+Change = Callable[[Cell, Devices, int], Sequence[federated.Client]]
+Protect = Callable[[Cell, federated.Update, int], federated.Update]
+
+
+@functools.lru_cache(maxsize=2)
+def _recorded(key: str, seed: int, device: str) -> Recorded:
+    cell = json.loads(key)
+    about = devices(cell, seed, torch.device(device))
+    log: list[tuple[int, int, federated.Update]] = []
+    model = federated.fed_avg(
+        about.head,
+        about.clients,
+        rounds=cell["rounds"],
+        epochs=EPOCHS,
+        batch=BATCH,
+        lr=LR,
+        fraction=cell["fraction"],
+        seed=runtime.derive(seed, "federation"),
+        listen=lambda number, client, update: log.append((number, client, update)),
+        train=together.local_updates,
+    )
+    numbers, clients, updates = zip(*log, strict=True)
+    layers = {layer: linkability.vectors(updates, layer) for layer in ("fc1", "output")}
+    who = torch.tensor(clients)
+    return Recorded(layers, about.users[who], about.numbers[who], torch.tensor(numbers), model)
+
+
+def recorded(cell: Cell, seed: int, device: torch.device) -> Recorded:
+    """The updates of a cell's federation, which all attacks on it share."""
+    return _recorded(cell_key({name: cell[name] for name in FEDERATION if name in cell}), seed, str(device))
+
+
+def known_and_asked(log: Recorded, layer: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Updates of the first devices with their users, which the adversary observed, and those of the second ones.
+
+    Of users of whom both were heard, numbered anew from 0.
+    """
+    first = log.numbers == 0
+    both = torch.tensor(sorted(set(log.users[first].tolist()) & set(log.users[~first].tolist())))
+    place = torch.full((int(log.users.max()) + 1,), -1)
+    place[both] = torch.arange(len(both))
+    mine, theirs = (part & (place[log.users] >= 0) for part in (first, ~first))
+    rows = log.layers[layer]
+    return rows[mine], place[log.users[mine]], rows[theirs], place[log.users[theirs]]
+
+
+def identified(cell: Cell, seed: int, device: torch.device) -> Metrics:
+    """Identification of second devices by what was observed of first ones, and the accuracy of the task."""
+    log = recorded(cell, seed, device)
+    known, users, asked, truth = known_and_asked(log, cell["layer"])
+    own = runtime.derive(seed, "attack")
+    scores = linkability.identify(known, users.to(known.device), asked, attack=cell["attack"], seed=own)
+    found = metrics.score(scores.cpu(), truth, seed=own)
+    tested = devices(cell, seed, device).tested
+    return {**dataclasses.asdict(found), "utility": federated.accuracy(log.model, tested.images, tested.labels)}
+
+
+METRICS = ("ap", "times_chance", "times_random", "top1", "top5", "utility")
+SETS = {"fast": ("digits",), "real": ("mnist-writers", "mitbih", "omniglot")}
+
+
+def cells_of(name: str, *changes: Mapping[str, Any]) -> list[Cell]:
+    """The plain cell of a data set with each of the changes."""
+    return [{"data": name, "users": USERS.get(name, 20), **BASE, **change} for change in changes]
+
+
+def study(name: str, title: str, place: str, **particular: Any) -> Study:
+    """A study of linkability, by what is particular to it."""
+    usual = {
+        "version": 1,
+        "run": identified,
+        "data": {**SETS, "paper": SETS["real"]},
+        "seeds": {"fast": 3, "real": 3, "paper": 3},
+        "metrics": METRICS,
+        "load": dataset,
+        "checksum": checksum,
+        "takes": Takes(kind="records", least=200),
+        "together": lambda cell: cell_key({name: cell[name] for name in FEDERATION if name in cell}),
+        "subject": recorded,
+    }
+    return Study(id=f"linkability/{name}", title=title, source=f"linkability, {place}", **{**usual, **particular})
