@@ -29,6 +29,9 @@ PAPER_DATA = {
     "fashion-mnist": ("FMNIST", True),
     "cifar100": ("CIFAR-100", True),
     "location30": ("Location-30", True),
+    "mnist-writers": ("OpenImages", False),
+    "mitbih": ("PIPA", False),
+    "omniglot": ("PIPA", False),
     "gaussian": ("Gaussian noise", True),
 }
 

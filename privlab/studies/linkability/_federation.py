@@ -16,6 +16,7 @@ from privlab.attacks import linkability
 from privlab.metrics import linkability as metrics
 from privlab.sharing import federated, predictions, together
 from privlab.studies._data import checksum, dataset
+from privlab.studies.bench.printed import Printed, Reported, reported
 from privlab.studies.bench.study import Cell, Metrics, Study, cell_key
 from privlab.studies.bench.takes import Takes
 
@@ -270,3 +271,25 @@ def study(name: str, title: str, place: str, **particular: Any) -> Study:
         "subject": recorded,
     }
     return Study(id=f"linkability/{name}", title=title, source=f"linkability, {place}", **{**usual, **particular})
+
+
+NAMES = {"knn": "k-NN", "svm": "SVM", "mlp": "MLP", "siamese": "Siamese", "chance": "chance"}
+SPLITS = {"random": "random", "session": "photoset", "chronological": "chrono"}
+# The papers' metrics by our names: (name, factor, one unit of the last printed digit).
+UNITS = {
+    "identification_ap": ("ap", 100.0, 1e-3),
+    "matching_ap": ("ap", 100.0, 1e-3),
+    "task_ap": ("utility", 100.0, 1e-3),
+    "times_chance": ("times_chance", 1.0, 1.0),
+}
+
+
+def printed(table: str) -> tuple[Reported, ...]:
+    """The printed numbers of one table, by attack and split."""
+    attacks, splits = ({title: name for name, title in each.items()} for each in (NAMES, SPLITS))
+
+    def place(row: Printed) -> Mapping[str, Any] | None:
+        split = splits.get(row.split)
+        return {"split": split, "attack": attacks[row.variant]} if split and row.variant in attacks else None
+
+    return reported("linkability", table, place, step=1.0, units=UNITS)
