@@ -78,9 +78,6 @@ def scores(
 def likelihoods(confidence: Tensor, used: Tensor) -> Tensor:
     """LiRA's scores `(M, P)` of each of M networks, all others being its references: `confidence` `(M, P)`, one
     variance for all, online.
-
-    Where every record is in exactly half of the networks, the references of one that holds it hold it a little less
-    often: by some hundredths, an attack on models that tell nothing falls below chance.
     """
     scores = []
     for number in range(len(used)):
