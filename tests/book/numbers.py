@@ -1584,7 +1584,8 @@ ROWS += [
     Held(
         STEPWISE,
         "Early stopping takes most of what the attack gains, for two to three points of accuracy, on these digits. "
-        "Dropout, distillation and saying the label alone take half or more. Pruning and weight decay take little. **Label smoothing makes it worse**",
+        "Dropout, distillation and saying the label alone take half or more. Pruning and weight decay take little. "
+        "**Label smoothing makes it worse**",
         lambda: (
             Between(taken("digits", "early_stopping"), 0.7, 1),
             Between(accuracy_under("digits", "none") - accuracy_under("digits", "early_stopping"), 0.02, 0.03),
