@@ -396,9 +396,10 @@ ROWS = [
     ),
     Held(
         ZEN,
-        "the one row at the level of the mean image. A third of the classes are right",
+        "the one row near the level of the mean image, a decibel above it, though its decoder was made for sums. A "
+        "third of the classes are right",
         lambda: (
-            Between(above_mean_image(PROSE, "mnist", protection="secure_aggregation"), -1, 1),
+            Between(above_mean_image(PROSE, "mnist", protection="secure_aggregation"), 0.7, 1.5),
             Between(split(PROSE, "mnist", "class_accuracy", protection="secure_aggregation"), 0.3, 0.37),
         ),
     ),
