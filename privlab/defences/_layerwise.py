@@ -136,17 +136,22 @@ def formed(slopes: Slopes) -> dict[str, Tensor]:
 
 
 def norms(slopes: Slopes) -> Tensor:
-    """The l2 norm of every example's whole gradient, `(B,)`: summed in double precision where there is one."""
-    squares = [
-        _length(each.back) * _length(each.read) if isinstance(each, Outer) else _length(each.flatten(1))
-        for each in slopes.values()
+    """The l2 norm of every example's whole gradient, `(B,)`: summed in double precision where single overflows."""
+    found = _norms(slopes, torch.float32)
+    if found.isfinite().all() or found.device.type == "mps":  # which has no doubles
+        return found
+    return _norms(slopes, torch.float64)
+
+
+def _norms(slopes: Slopes, least: torch.dtype) -> Tensor:
+    def length(rows: Tensor) -> Tensor:
+        kind = torch.promote_types(rows.dtype, least)
+        return torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=None if rows.dtype == kind else kind)
+
+    parts = [
+        length(each.back) * length(each.read) if isinstance(each, Outer) else length(each) for each in slopes.values()
     ]
-    return torch.linalg.vector_norm(torch.stack(squares), dim=0)
-
-
-def _length(rows: Tensor) -> Tensor:
-    kind = torch.float32 if rows.device.type == "mps" else torch.float64
-    return torch.linalg.vector_norm(rows, dim=1, dtype=kind)
+    return torch.linalg.vector_norm(torch.stack(parts), dim=0)
 
 
 def weighted(slopes: Slopes, factors: Tensor) -> dict[str, Tensor]:
