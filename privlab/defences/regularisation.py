@@ -46,7 +46,7 @@ def distil(teacher: nn.Module, student: Model, inputs: Tensor, *, temperature: f
     """A copy of the student, trained to say of public `inputs` `(N, ...)` what the teacher says.
 
     The student never sees a private example; what it learns of one it learns through the teacher's answers. They are
-    softened by `temperature`, and are shares of classes, or with a binary cross-entropy as loss a chance for each logit.
+    softened by `temperature`, and are shares of classes, or with a binary cross-entropy a chance for each logit.
     training: as of `predictions.fit`, with its errors; loss: a cross-entropy of `federated` or of torch, or a
     functools.partial of one. Raises ValueError for other losses, of which it is not known what they compare with.
     Source: Shejwalkar and Houmansadr 2021; Hinton et al. 2015 (temperature).
