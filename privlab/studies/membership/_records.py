@@ -27,11 +27,15 @@ def inputs(name: str, count: int, seed: int) -> tuple[Tensor, Tensor, int]:
     """
     source = dataset(name)
     drawn = source.sample(min(count, len(source)), runtime.derive(seed, "records"))
-    values = drawn.values[:, None, None] if isinstance(drawn, data.Table) else drawn.images
     random = runtime.generator(runtime.derive(seed, "wrong"))
     wrong = torch.rand(len(drawn), generator=random) < WRONG
     anew = torch.randint(len(source.classes), (len(drawn),), generator=random)
-    return values, torch.where(wrong, anew, drawn.labels), len(source.classes)
+    return as_images(drawn), torch.where(wrong, anew, drawn.labels), len(source.classes)
+
+
+def as_images(records: data.Dataset | data.Table) -> Tensor:
+    """Records as inputs `(N, C, H, W)`: a table's are images of one line."""
+    return records.values[:, None, None] if isinstance(records, data.Table) else records.images
 
 
 def network(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
