@@ -3,6 +3,7 @@
 Each error says what was given, what is allowed and, where it helps, what to do.
 """
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 
 def one_of(name: str, value: object, allowed: Collection) -> None:
     """Raise ValueError unless `value` is among `allowed`."""
-    if value not in allowed:
+    try:
+        known = value in allowed
+    except (TypeError, ValueError, RuntimeError):  # a list is no key, and an array not equal to anything
+        known = False
+    if not known:
         raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(str, allowed))}")
 
 
@@ -29,7 +34,10 @@ def number(name: str, value: object, low: float, high: float = float("inf"), *, 
     """Raise unless `value` is a finite number in [low, high], or in (low, high] with `open_low`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a number")
-    inside = (low < value if open_low else low <= value) and value <= high and abs(float(value)) != float("inf")
+    try:
+        inside = (low < value if open_low else low <= value) and value <= high and math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        inside = False
     if not inside:  # also catches NaN, which compares as false
         allowed = f"in {'(' if open_low else '['}{low:g}, {high:g}]"
         raise ValueError(f"{name}={value} is out of range; give a number {allowed}")

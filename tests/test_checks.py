@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,13 @@ def test_one_of_lists_what_is_allowed():
     checks.one_of("cut", "conv1", ["conv1", "pool1"])
     with pytest.raises(ValueError, match=r"cut='pool9' is not known; choose one of conv1, pool1"):
         checks.one_of("cut", "pool9", ["conv1", "pool1"])
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, np.zeros(2), torch.zeros(2), None])
+@pytest.mark.parametrize("allowed", [["a", "b"], {"a": 1, "b": 2}])
+def test_one_of_answers_what_can_be_no_key(value, allowed):
+    with pytest.raises(ValueError, match="is not known; choose one of a, b"):
+        checks.one_of("cut", value, allowed)
 
 
 @pytest.mark.parametrize("value", [0, -1, 6])
@@ -25,7 +33,7 @@ def test_whole_refuses_what_is_no_whole_number(value):
         checks.whole("batch", value)
 
 
-@pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf])
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, 10**400])
 def test_number_refuses_what_is_outside(value):
     with pytest.raises(ValueError, match="out of range"):
         checks.number("s", value, 0, 1, open_low=True)
@@ -34,6 +42,9 @@ def test_number_refuses_what_is_outside(value):
 def test_number_accepts_the_ends_that_belong():
     checks.number("s", 1, 0, 1, open_low=True)
     checks.number("s", 0, 0, 1)
+    for value in (10**400, -(10**400), math.inf):  # larger than every float
+        with pytest.raises(ValueError, match="out of range"):
+            checks.number("s", value, -math.inf)
     with pytest.raises(TypeError, match="give a number"):
         checks.number("s", "0.5", 0, 1)
 

@@ -20,6 +20,8 @@ PRV_ERROR = 0.01  # in epsilon, of the grid; Opacus' own
 SMALLEST_DELTA = 1e-13  # below it, the grid's rounding is as large as a thousandth of delta
 # Opacus tries orders up to 63. No more than log(1/delta)/62 can be shown with them, however large the noise.
 HIGHER_ORDERS = (64, 80, 96, 128, 192, 256, 384, 512, 768, 1024)
+# Beyond these nothing is promised, or nothing left to promise, and the sums of moments leave the floats.
+NOISE, STEPS, LARGEST = (1e-100, 1e100), 10**15, 1e12  # the last is of a budget
 CERTAIN = 1e-2  # a delta from which on every data set is too large for it
 
 
@@ -36,15 +38,17 @@ def epsilon(
 ) -> float:
     """What `steps` of DP-SGD with the noise multiplier `noise` spend: epsilon at `delta`, never below 0.
 
-    sample_rate: the chance of each example to be in a mini-batch, B / N. accountant: `prv` (tight) or `rdp`. examples:
-    N. A delta of 1/N and more protects nobody: it allows one of N examples to be published. There is a warning of it;
-    where N is not given, from `sample_rate` on (N is its inverse at least) and from 0.01 on.
+    sample_rate: the chance of each example to be in a mini-batch, B / N; it may be below 1 / N, for mini-batches that
+    are mostly empty. accountant: `prv` (tight) or `rdp`. examples: N. A delta of 1/N and more protects nobody: it
+    allows one of N examples to be published. There is a warning of it; where N is not given, from `sample_rate` on (N
+    is its inverse at least) and from 0.01 on.
     Where `prv` would need too large a grid (little noise and many steps), `rdp` answers, with a warning.
-    Raises ValueError for numbers outside, such as no noise, with which epsilon is infinite; delta lies in (0, 1).
+    Raises ValueError for numbers outside, such as no noise, with which epsilon is infinite; delta lies in (0, 1), noise
+    in [1e-100, 1e100], and there are 10^15 steps at most.
     """
     if isinstance(noise, int | float) and noise == 0:
         raise ValueError(f"noise={noise} is out of range: without noise epsilon is infinite; give a number above 0")
-    checks.number("noise", noise, 0, open_low=True)
+    checks.number("noise", noise, *NOISE)
     _check(delta, sample_rate, steps, accountant, examples)
     numbers = float(noise), float(delta), float(sample_rate), int(steps)
     spent = _prv(*numbers, GRID) if accountant == "prv" else None
@@ -67,9 +71,9 @@ def noise_multiplier(
     It spends no more than epsilon, and less by 0.01 or a hundredth of it at most. sample_rate, examples: as in
     `epsilon`. accountant: `prv` (tight) or `rdp` (what "Zen" used: it prints an order alpha); where `prv` would need
     too large a grid `rdp` answers, with a warning, and a sigma some percent larger.
-    Raises ValueError for numbers outside, and for an epsilon that no noise gets down to.
+    Raises ValueError for numbers outside, such as an epsilon above 1e12, and for one that no noise gets down to.
     """
-    checks.number("epsilon", epsilon, 0, open_low=True)
+    checks.number("epsilon", epsilon, 0, LARGEST, open_low=True)
     _check(delta, sample_rate, steps, accountant, examples)
     numbers = float(delta), float(sample_rate), int(steps)
     by_rdp = _search_rdp(float(epsilon), *numbers)
@@ -87,7 +91,7 @@ def _check(delta: float, sample_rate: float, steps: int, accountant: str, exampl
     if delta == 1:
         raise ValueError(f"delta={delta} is out of range: it promises nothing; give a number in (0, 1)")
     checks.number("sample_rate", sample_rate, 0, 1, open_low=True)
-    checks.whole("steps", steps)
+    checks.whole("steps", steps, 1, STEPS)
     checks.one_of("accountant", accountant, ACCOUNTANTS)
     if examples is not None:
         checks.whole("examples", examples)

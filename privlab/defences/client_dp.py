@@ -7,15 +7,17 @@ sum is formed so that no part of it is seen, and else each part carries only a s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from privlab import checks, runtime
 from privlab.sharing.federated import Update
 
 WHERE = ("server", "client")
+LARGEST = torch.finfo(torch.float32).max  # a quotient beyond it would be zero in single precision
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,38 @@ class Aggregate:
 
 
 def norm(update: Update) -> float:
-    """The l2 norm of all numbers of an update together."""
+    """The l2 norm of all numbers of an update together; infinite where it is beyond every float."""
+    _check(update)
+    found = _plain_norm(update)
+    if 0 < found < math.inf:
+        return found
+    largest, parts = _parts(update)  # the squares are beyond the floats, or there is nothing but zeros
+    return largest * _plain_norm(parts)
+
+
+def _plain_norm(update: Mapping[str, Tensor]) -> float:
     return torch.stack([each.double().norm() for each in update.values()]).norm().item()
+
+
+def _parts(update: Update) -> tuple[float, dict[str, Tensor]]:
+    """The largest number of an update, and all as parts of it."""
+    largest = max((each.abs().max().item() for each in update.values() if each.numel()), default=0.0)
+    return largest, {name: each.double() / (largest or 1.0) for name, each in update.items()}
 
 
 def clip_update(update: Update, bound: float) -> Update:
     """Scale an update down to the l2 norm `bound`; a smaller one is left as it is. See `aggregate` for errors."""
     checks.number("bound", bound, 0, open_low=True)
-    _check(update)
     factor = max(1.0, norm(update) / bound)
-    return Update({name: each / factor for name, each in update.items()}, {})
+    if factor <= LARGEST:
+        return Update({name: each / factor for name, each in update.items()}, {})
+    _, parts = _parts(update)
+    factor = bound / _plain_norm(parts)
+    return Update({name: (each * factor).to(update[name].dtype) for name, each in parts.items()}, {})
 
 
 def aggregate(
-    updates: Sequence[Update],
+    updates: Iterable[Update],
     *,
     clip: float,
     noise: float,
@@ -58,14 +78,20 @@ def aggregate(
     sample_rate=q, steps=...)`; to divide by those who came would tell how many they were. A round in which nobody
     came is yours to make of noise alone.
     Raises ValueError for none at all, for updates of different models, with buffers (running averages, which are not
-    clipped) or numbers that are not finite, for a clip that is not positive and a negative noise.
+    clipped) or numbers that are not finite, for a clip that is not positive and a negative noise; TypeError for what
+    are no updates, or updates of other numbers than floats.
     Source: McMahan et al. 2018, Algorithm 1 (with equal weights); "Zen", sections 3.1.2 and 7.
     """
     checks.number("clip", clip, 0, open_low=True)
     checks.number("noise", noise, 0)
     checks.one_of("where", where, WHERE)
+    if isinstance(updates, Mapping | Tensor) or not isinstance(updates, Iterable):
+        raise TypeError(f"updates is a {type(updates).__name__}; give a list of them, one of each client")
+    updates = list(updates)
     if not updates:
         raise ValueError("there are no updates; give at least one")
+    for update in updates:
+        _check(update)
     shapes = [{name: tuple(each.shape) for name, each in update.items()} for update in updates]
     if any(each != shapes[0] for each in shapes):
         raise ValueError("the updates are of different models: names or shapes differ; give those of one round")
@@ -82,13 +108,18 @@ def aggregate(
 
 
 def _noisy(update: Update, std: float, random: torch.Generator) -> Update:
-    def draw(like: torch.Tensor) -> torch.Tensor:
+    def draw(like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=random, dtype=like.dtype).to(like.device)
 
     return Update({name: each + std * draw(each) for name, each in update.items()}, {})
 
 
 def _check(update: Update) -> None:
+    if not isinstance(update, Mapping):
+        raise TypeError(
+            f"an update is a {type(update).__name__}; give the changes of a model's parameters by name, as "
+            "federated.local_update does"
+        )
     if not update:
         raise ValueError("an update is empty; give the changes of at least one parameter")
     if getattr(update, "buffers", None):
@@ -96,6 +127,10 @@ def _check(update: Update) -> None:
             f"an update carries buffers ({', '.join(update.buffers)}), which no clipping bounds; "
             "train a model without running averages, such as resnet18 with norm='group'"
         )
+    for name, each in update.items():
+        if not isinstance(each, Tensor) or not each.is_floating_point():
+            what = each.dtype if isinstance(each, Tensor) else f"a {type(each).__name__}"
+            raise TypeError(f"an update holds {what} in {name}; give torch tensors of floats")
     wrong = [name for name, each in update.items() if not each.isfinite().all()]
     if wrong:
         raise ValueError(f"an update is not finite in {', '.join(wrong)}; the training diverged: give a smaller lr")

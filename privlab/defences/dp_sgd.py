@@ -1,31 +1,35 @@
 """DP-SGD at the client: clip each example's gradient, add noise to the sum, and account for it.
 
 Every example is differentiated as a mini-batch of its own, so that no network is too unusual: layers used twice, tied
-weights, weights outside layers, frozen ones. Clipping, noise and accounting are Opacus'.
+weights, weights outside layers, frozen ones. A chain of dense and convolutional layers has the same in one pass over
+all examples (`_layerwise`). Clipping and noise are those of Opacus' optimiser, draw by draw; the accounting is Opacus'.
 Acts in training and on the release. Source: Abadi et al. 2016; "Zen", sections 3.1.2 and 5.1 (client-level DP), 6.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from privlab import checks, networks, runtime
-from privlab.defences._accounting import epsilon, noise_multiplier, quietly
+from privlab.defences import _layerwise
+from privlab.defences._accounting import epsilon, noise_multiplier
 from privlab.sharing.federated import Client, Gradient, Loss, cross_entropy
-
-if TYPE_CHECKING:  # Opacus is loaded by the functions that need it: it takes as long as torch, and few programs do
-    from opacus.optimizers import DPOptimizer
 
 __all__ = ["epsilon", "gradient", "noise_multiplier", "per_example", "train"]
 
 Model = TypeVar("Model", bound=nn.Module)
+AT_ONCE = 2**28  # bytes of examples' gradients held together; a larger mini-batch is taken in parts
 
 
 def _check_model(model: nn.Module) -> None:
     """Raise ValueError for a network with which one example's part in the release cannot be bounded."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; give a torch.nn.Module, such as models.lenet makes")
     wrong = ""
     if not model.training:
         wrong = "it is in eval mode"
@@ -42,24 +46,39 @@ def _check_model(model: nn.Module) -> None:
         )
 
 
-def _private(model: Model, clip: float, noise: float, batch: int, lr: float, seed: int) -> "tuple[Model, DPOptimizer]":
-    """A copy to be trained, and an optimiser that clips each example's gradient and adds noise."""
-    from opacus.optimizers import DPOptimizer
+@dataclass(frozen=True)
+class _Noise:
+    """What is done to the sum of clipped gradients: noise, then the mean over `batch` examples, as Opacus does it."""
 
+    clip: float
+    noise: float
+    batch: int
+    random: torch.Generator
+
+    def release(self, model: nn.Module, total: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By name of each trained parameter, in their order; one missing in `total` counts as 0."""
+        std, found = self.noise * self.clip, {}
+        for name, like in _trained(model).items():
+            summed = total[name].to(like.dtype) if name in total else torch.zeros_like(like.detach())
+            if std:
+                summed = summed + self._draw(summed, std)
+            found[name] = summed / self.batch
+        return found
+
+    def _draw(self, like: Tensor, std: float) -> Tensor:
+        return torch.normal(0.0, std, like.shape, generator=self.random, device=like.device, dtype=like.dtype)
+
+
+def _private(model: Model, clip: float, noise: float, batch: int, seed: int) -> tuple[Model, _Noise]:
+    """A copy to be trained, and the noise for what it sends."""
     checks.number("clip", clip, 0, open_low=True)
     checks.number("noise", noise, 0)
+    checks.whole("seed", seed, 0, 2**63 - 1)
     _check_model(model)
-    private = networks.duplicate(model)
-    optimiser = DPOptimizer(
-        torch.optim.SGD([each for each in private.parameters() if each.requires_grad], lr=lr),
-        noise_multiplier=noise,
-        max_grad_norm=clip,
-        expected_batch_size=batch,
-        generator=_noise_generator(next(model.parameters()).device, seed),
-    )
-    return private, optimiser
+    return networks.duplicate(model), _Noise(clip, noise, batch, _noise_generator(networks.device(model), seed))
 
 
+@torch.enable_grad()
 def per_example(
     model: nn.Module, images: Tensor, labels: Tensor, *, clip: float | None = None, loss: Loss = cross_entropy
 ) -> dict[str, Tensor]:
@@ -67,7 +86,7 @@ def per_example(
     one.
 
     The first lines of DP-SGD, before sum and noise: what a client knows and never sends. Other arguments and errors:
-    as of `gradient`. Source: Abadi et al. 2016, Algorithm 1.
+    as of `gradient`; no result carries a graph. Source: Abadi et al. 2016, Algorithm 1.
     """
     checks.inputs("images", images)
     _check_targets(labels, len(images), loss)
@@ -77,22 +96,44 @@ def per_example(
     own = networks.duplicate(model)
     _prepare(own, images, labels, loss)
     with networks.dice(own, 0):
-        found = _each(own, images, labels, loss)
+        found = _layerwise.formed(_each(own, images, labels, loss))
+    norms = _norms(found)
     if clip is None:
         return found
-    norms = torch.stack([value.flatten(1).norm(dim=1) for value in found.values()]).norm(dim=0)
-    factor = (clip / norms.clamp_min(1e-12)).clamp_max(1)
-    return {name: value * factor.view(-1, *[1] * (value.dim() - 1)) for name, value in found.items()}
+    factors = _factors(norms, clip)
+    return {name: each * factors.to(each.dtype).view(-1, *[1] * (each.dim() - 1)) for name, each in found.items()}
 
 
-def _each(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:
-    """Every example's own gradient, `(B, ...)` by name: as if each were a mini-batch of one, on the same buffers."""
+def _norms(slopes: _layerwise.Slopes) -> Tensor:
+    """Each example's, `(B,)`; FloatingPointError where one is not finite."""
+    norms = _layerwise.norms(slopes)
+    wrong = int((~norms.isfinite()).sum())
+    if wrong:
+        raise FloatingPointError(
+            f"the gradients of {wrong} of {len(norms)} examples hold inf or nan, and no clip bounds what they add; the "
+            "weights or the learning rate are too large, or the precision is too low: give smaller ones, or "
+            "model.float() or model.double()"
+        )
+    return norms
+
+
+def _factors(norms: Tensor, clip: float) -> Tensor:
+    """What scales each gradient down to `clip`; the small number is Opacus'."""
+    return (clip / (norms + 1e-6)).clamp_max(1)
+
+
+def _each(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> _layerwise.Slopes:
+    """Every example's own gradient by name: as if each were a mini-batch of one, on the same buffers."""
+    images, labels = images.detach(), labels.detach()  # no graph of theirs is in the answer
     if any(each._backward_hooks for each in model.parameters()):  # which torch.func does not see
         return _one_by_one(model, images, labels, loss)
-    try:
+    layers = _layerwise.chain(model, loss)
+    with suppress(Exception):  # what does not fit is told in words below
+        if layers:
+            return _layerwise.gradients(model, layers, _inputs(model, images), labels, loss)
+    with suppress(Exception):  # what torch.func cannot trace, such as a branch on the image, is done one by one
         return _together(model, images, labels, loss)
-    except Exception:  # what torch.func cannot trace, such as a branch on the image, is done one by one
-        return _one_by_one(model, images, labels, loss)
+    return _one_by_one(model, images, labels, loss)
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -132,6 +173,8 @@ def _one_by_one(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) ->
 
 def _prepare(private: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> None:
     """Refuse a network that does not answer with a tensor, and freeze what the loss does not reach."""
+    if _layerwise.chain(private, loss):  # which answers with one, and whose loss reaches all of it
+        return
     with networks.dice(private, 0):
         with networks.untouched(private), torch.no_grad(), suppress(ValueError):  # of which the first step tells more
             networks.outputs(private, _inputs(private, images[:1]))
@@ -160,6 +203,7 @@ def _noise_generator(device: torch.device, seed: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(runtime.derive(seed, "dp noise") % 2**63)
 
 
+@torch.enable_grad()
 def gradient(
     model: nn.Module,
     images: Tensor,
@@ -175,20 +219,16 @@ def gradient(
     noise: the multiplier sigma; the sum gets noise of standard deviation sigma x clip. images: `(B, C, H, W)`, or
     tokens `(B, length)`; labels: `(B,)`, or what another loss takes, `(B, ...)`. loss: of a mini-batch, which here is
     one example. Frozen parameters are absent, and those that the loss never reaches.
-    Raises ValueError for a model with BatchNorm or in eval mode, a clip that is not positive, a negative noise.
+    Raises ValueError for a model with BatchNorm or in eval mode, a clip that is not positive, a negative noise, and
+    FloatingPointError where an example's gradient is not finite.
     """
     checks.inputs("images", images)
     _check_targets(labels, len(images), loss)
-    private, optimiser = _private(model, clip, noise, len(images), 1.0, seed)
+    private, noisy = _private(model, clip, noise, len(images), seed)
     _prepare(private, images, labels, loss)
     with networks.dice(private, seed):
-        _step(private, optimiser, images, labels, loss)
-    tensors = {
-        name: parameter.grad.detach().clone()
-        for name, parameter in private.named_parameters()
-        if parameter.grad is not None
-    }
-    return Gradient(tensors, len(images))
+        total = _clipped_sum(private, images, labels, loss, clip)
+    return Gradient(noisy.release(private, total), len(images))
 
 
 def _check_targets(labels: Tensor, count: int, loss: Loss) -> None:
@@ -199,15 +239,20 @@ def _check_targets(labels: Tensor, count: int, loss: Loss) -> None:
         raise ValueError(f"labels are not one for each of {count} examples; give a tensor ({count}, ...)")
 
 
-def _step(private: nn.Module, optimiser: "DPOptimizer", images: Tensor, labels: Tensor, loss: Loss) -> None:
-    """Clip, add noise and take the mean: what is sent is in each trained parameter's `grad`."""
-    found = _each(private, images, labels, loss)
-    for name, parameter in _trained(private).items():
-        parameter.grad_sample = found[name]  # type: ignore[attr-defined]
-    with quietly():
-        optimiser.pre_step()
+def _clipped_sum(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss, clip: float) -> dict[str, Tensor]:
+    """The sum of the examples' gradients, each clipped, by name: of as many at once as memory is meant for."""
+    layers = _layerwise.chain(model, loss)
+    numbers = _layerwise.held(layers) if layers else sum(each.numel() for each in _trained(model).values())
+    rows = max(1, AT_ONCE // max(1, numbers * networks.dtype(model).itemsize))
+    total: dict[str, Tensor] = {}
+    for part, target in zip(images.split(rows), labels.split(rows), strict=True):
+        slopes = _each(model, part, target, loss)
+        for name, each in _layerwise.weighted(slopes, _factors(_norms(slopes), clip)).items():
+            total[name] = total[name] + each if name in total else each
+    return total
 
 
+@torch.enable_grad()
 def train(
     model: Model,
     client: Client,
@@ -225,39 +270,32 @@ def train(
     Every example is in a mini-batch with the chance q = batch / N (Poisson sampling), epochs / q times. What that
     spends: `epsilon(noise, delta, sample_rate=batch / N, steps=epochs * ceil(N / batch), examples=N)`. N counts as
     known. loss: as in `gradient`. Frozen parameters, buffers, and what the loss never reaches, stay as they were.
-    Raises ValueError for a model with BatchNorm or in eval mode, or numbers outside.
+    Raises ValueError for a model with BatchNorm or in eval mode, or numbers outside, and FloatingPointError as
+    `gradient` does.
     Source: Abadi et al. 2016, Algorithm 1.
     """
+    if not isinstance(client, Client):
+        raise TypeError(f"client is a {type(client).__name__}; give a federated.Client(images, labels)")
     checks.whole("epochs", epochs)
     checks.whole("batch", batch, 1, len(client.labels))
     checks.number("lr", lr, 0, open_low=True)
     _check_targets(client.labels, len(client.images), loss)
-    private, optimiser = _private(model, clip, noise, batch, lr, seed)
+    private, noisy = _private(model, clip, noise, batch, seed)
     _prepare(private, client.images, client.labels, loss)
     chance = runtime.generator(runtime.derive(seed, "dropout"))
     random = runtime.generator(runtime.derive(seed, "poisson"))
     count = len(client.labels)
     for _ in range(epochs * -(-count // batch)):
         chosen = (torch.rand(count, generator=random) < batch / count).nonzero().flatten().to(client.labels.device)
-        optimiser.zero_grad()
-        if len(chosen):
+        total: dict[str, Tensor] = {}
+        if len(chosen):  # an empty mini-batch sends noise: skipping the step would tell that it was empty
             with networks.dice(private, chance):
-                _step(private, optimiser, client.images[chosen], client.labels[chosen], loss)
-            optimiser.original_optimizer.step()
-        else:
-            _step_of_noise(optimiser)
+                total = _clipped_sum(private, client.images[chosen], client.labels[chosen], loss, clip)
+        with torch.no_grad():
+            for each, sent in zip(_trained(private).values(), noisy.release(private, total).values(), strict=True):
+                each.sub_(sent, alpha=lr)
     trained = networks.duplicate(model)
     with torch.no_grad():
         for mine, theirs in zip(trained.parameters(), private.parameters(), strict=True):
             mine.copy_(theirs)
     return trained
-
-
-def _step_of_noise(optimiser: "DPOptimizer") -> None:
-    """What an empty mini-batch sends: skipping the step would tell that it was empty."""
-    for parameter in optimiser.params:
-        parameter.summed_grad = torch.zeros_like(parameter)
-        parameter.grad_sample = torch.zeros_like(parameter)[None]  # Opacus counts these before it divides
-    optimiser.add_noise()
-    optimiser.scale_grad()
-    optimiser.original_optimizer.step()

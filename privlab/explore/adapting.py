@@ -38,11 +38,18 @@ def adapt(adaptation: str, attack: str, *, name: str = "mnist") -> Frame:
     """What an attack gains over a guess before an adaptation and after it, and what the paper says of it.
 
     adaptation: one of `ADAPTATIONS`; attack: one of `ATTACKS`. Means over draws of the stored rows of `zen/table-10`.
+    name: data that these are about. Raises ValueError where there are none.
     """
     checks.one_of("adaptation", adaptation, ADAPTATIONS)
     checks.one_of("attack", attack, ATTACKS)
     cell = {"adaptation": adaptation, "attack": attack}
     found = {metric: _values(name, metric, cell) for metric in ("gain_before", "gain", "mitigates")}
+    if not (found["gain_before"] and found["gain"]):
+        measured = sorted({line.cell["data"] for line in _measured().lines if line.values})
+        raise ValueError(
+            f"zen/table-10 has no stored rows of {adaptation} against {attack} on {name!r}, but on "
+            f"{', '.join(measured) or 'nothing'}; `privlab run zen/table-10 --data {name}` measures them"
+        )
     before, after = (statistics.fmean(found[metric].values()) for metric in ("gain_before", "gain"))
     said = [line for line in _measured().lines if line.metric == "mitigates" and _is(line.cell, name, cell)]
     printed = next(line.item.value for line in said if line.item)

@@ -15,9 +15,11 @@ from privlab.explore.frame import LEVELS, Frame, Panel, pixels
 from privlab.metrics import membership as tells
 from privlab.metrics import reconstruction
 from privlab.sharing import federated, predictions
+from privlab.studies import Takes
 
 NOISES, CLIPS, EPOCHS = (0, 0.1, 0.3, 1, 3), (0.1, 1, 4), (5, 20, 50)
 EXAMPLES, FRESH, WRONG = 600, 400, 0.15
+TAKES = Takes(least=EXAMPLES + 100)  # with fewer new images an accuracy says little
 NETWORKS, WIDTH, BATCH, LR, DELTA = 8, 64, 50, 0.5, 1e-4
 STEP, NEURONS, TRAP, DECOYS = 8, 500, 0.9, 500  # of the one step that is attacked
 
@@ -26,6 +28,7 @@ STEP, NEURONS, TRAP, DECOYS = 8, 500, 0.9, 500  # of the one step that is attack
 def _records(name: str, seed: int) -> tuple[data.Dataset, Tensor]:
     """Images, and their labels of which 15 in 100 are drawn anew."""
     source = data.load(name)
+    TAKES.check("spend", name, source)
     drawn = source.sample(min(EXAMPLES + FRESH, len(source)), seed)
     random = runtime.generator(runtime.derive(seed, "wrong"))
     wrong = torch.rand(len(drawn), generator=random) < WRONG
@@ -33,11 +36,16 @@ def _records(name: str, seed: int) -> tuple[data.Dataset, Tensor]:
     return drawn, torch.where(wrong, anew, drawn.labels)
 
 
+def _used(seed: int) -> Tensor:
+    """Which of eight networks is trained on which of 600 images: each on some 300, by chance."""
+    return predictions.halves(NETWORKS, EXAMPLES, runtime.derive(seed, "halves"))
+
+
 @functools.lru_cache(maxsize=64)
 def _trained(noise: float, clipping: float, epochs: int, name: str, seed: int) -> tuple[float, float]:
     """The accuracy of eight networks, each trained on half of 600 images, and the area under LiRA's curve."""
     drawn, labels = _records(name, seed)
-    used = predictions.halves(NETWORKS, EXAMPLES, runtime.derive(seed, "halves"))
+    used = _used(seed)
     answers = []
     for number, inside in enumerate(used):
         own = runtime.derive(seed, "network", number)
@@ -56,13 +64,21 @@ def _trained(noise: float, clipping: float, epochs: int, name: str, seed: int) -
     return right, tells.auc(torch.stack(scores), used)
 
 
-def spent(noise: float, epochs: int) -> float:
-    """The epsilon at a delta of 1e-4 of so many epochs in mini-batches of 50 of 300 images."""
+@functools.lru_cache(maxsize=64)
+def spent(noise: float, epochs: int, seed: int = 0) -> float:
+    """The epsilon at a delta of 1e-4 of so many epochs in mini-batches of 50: of the network that spends most.
+
+    Each has its own number of images, and so its own chance of each to be in a mini-batch and number of steps. Of those
+    with equally many steps the one with the fewest images spends most.
+    """
     if not noise:
         return math.inf
-    steps = epochs * EXAMPLES // 2 // BATCH
+    fewest: dict[int, int] = {}
+    for count in sorted(_used(seed).sum(1).tolist(), reverse=True):
+        fewest[epochs * -(-count // BATCH)] = count
     how = "prv" if noise >= 0.5 else "rdp"  # with less noise the grid of prv grows too large
-    return dp_sgd.epsilon(noise, DELTA, sample_rate=2 * BATCH / EXAMPLES, steps=steps, accountant=how)
+    rates = {steps: BATCH / count for steps, count in fewest.items()}
+    return max(dp_sgd.epsilon(noise, DELTA, sample_rate=rates[n], steps=n, accountant=how) for n in rates)
 
 
 @functools.lru_cache(maxsize=32)
@@ -91,8 +107,10 @@ def _read(noise: float, clipping: float, name: str, seed: int) -> tuple[Tensor, 
 def spend(noise: float, clipping: float, epochs: int, *, name: str = "digits", seed: int = 0) -> Frame:
     """What DP-SGD with a noise multiplier and a clipping bound costs, spends and stops.
 
-    Of a training of `epochs`: ε, the accuracy on new images, and membership inference (LiRA). Of one of its steps, on
-    eight images: what trap weights read, and DLG from the step of one image alone; both know bound and noise.
+    Of eight trainings of `epochs`, each on some 300 images: the ε of the one that spends most, the accuracy on new
+    images, and membership inference (LiRA). Of one step, on eight images: what trap weights read, and DLG from the step
+    of one image alone; both know bound and noise.
+    name: images of one label each, 700 or more. Raises ValueError for other data.
     """
     checks.number("noise", noise, 0)
     checks.number("clipping", clipping, 0, open_low=True)
@@ -100,7 +118,7 @@ def spend(noise: float, clipping: float, epochs: int, *, name: str = "digits", s
     right, area = _trained(noise, clipping, epochs, name, seed)
     images, nearest, leaked, count = _read(noise, clipping, name, seed)
     quality = reconstruction.psnr(leaked, images[:1]).clamp_max(99).item()
-    epsilon = spent(noise, epochs)
+    epsilon = spent(noise, epochs, seed)
     promised = f"{epsilon:,.1f}" if epsilon < 1000 else "infinite" if math.isinf(epsilon) else f"{epsilon:,.0f}"
     numbers = {
         "ε spent (δ = 0.0001)": promised,

@@ -14,6 +14,7 @@ from privlab.studies.bench.registry import STUDIES, get
 from privlab.studies.bench.runner import code_version, run
 from privlab.studies.bench.show import legend
 from privlab.studies.bench.store import Store
+from privlab.studies.bench.takes import Takes
 
 __all__ = [
     "PAPER_DATA",
@@ -24,6 +25,7 @@ __all__ = [
     "Store",
     "Study",
     "Table",
+    "Takes",
     "board",
     "code_version",
     "compare",

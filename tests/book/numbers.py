@@ -396,9 +396,10 @@ ROWS = [
     ),
     Held(
         ZEN,
-        "the one row at the level of the mean image. A third of the classes are right",
+        "the one row near the level of the mean image, a decibel above it, though its decoder was made for sums. A "
+        "third of the classes are right",
         lambda: (
-            Between(above_mean_image(PROSE, "mnist", protection="secure_aggregation"), -1, 1),
+            Between(above_mean_image(PROSE, "mnist", protection="secure_aggregation"), 0.7, 1.5),
             Between(split(PROSE, "mnist", "class_accuracy", protection="secure_aggregation"), 0.3, 0.37),
         ),
     ),
@@ -1497,9 +1498,9 @@ ROWS += [
 STEPWISE, ADAPT = "defending/differential-privacy.md", "defending/what-to-adapt.md"
 
 
-def shown_share(epsilon: float) -> float:
+def shown_share(epsilon: float, data: str = "digits") -> float:
     """The epsilon that the server shows which sees every step, as a share of what is spent."""
-    found = mean("membership/dp", "digits", "epsilon_shown_gaussian", attack="steps", epsilon=epsilon)
+    found = mean("membership/dp", data, "epsilon_shown_gaussian", attack="steps", epsilon=epsilon)
     return found / epsilon
 
 
@@ -1536,7 +1537,7 @@ UNPROMISING += ("weight_decay", "label_smoothing")
 ROWS += [
     Held(
         STEPWISE,
-        "The server that sees every step shows up to about a quarter of it; attacks on the finished model show next "
+        "The server that sees every step shows up to a quarter of it; attacks on the finished model show next "
         "to nothing",
         lambda: (
             Between(max(map(shown_share, SPENT)), 0.2, 0.28),
@@ -1549,8 +1550,11 @@ ROWS += [
     ),
     Held(
         STEPWISE,
-        "shows about a quarter of the budget or less. Its {} guesses have a limit, too: at ε = 64",
-        lambda: (100, Between(max(map(shown_share, SPENT)), 0.2, 0.28)),
+        "shows a quarter of the budget or less in the mean over draws, on MNIST up to two fifths",
+        lambda: (
+            Between(max(map(shown_share, SPENT)), 0.2, 0.28),
+            Between(max(shown_share(each, "mnist") for each in SPENT), 0.35, 0.42),
+        ),
     ),
     Held(NOISE, "as a batch of one would, ε = {} at σ = 1", lambda: gaussian_epsilon(1.0, 1e-5)),
     Held(
@@ -1565,21 +1569,27 @@ ROWS += [
     ),
     Held(
         STEPWISE,
-        "Pictures are gone at σ = 0.1. LiRA (twice the area under the curve less one) needs between 1 and 3",
+        "From σ = {} on at most one picture of eight is found, in one draw of three. LiRA (twice the area under the "
+        "curve less one) needs between 1 and 3",
         lambda: (
-            *(Between(stopped(attack, 0.1), 0, 0.05) for attack in ("extraction", "trap_weights", "dlg")),
+            0.1,
+            *(
+                Between(stopped(attack, noise), 0, 0.126 / 3)
+                for attack in ("extraction", "trap_weights", "dlg")
+                for noise in (0.1, 0.3, 1.0, 3.0)
+            ),
             Between(stopped("membership", 1.0), 0.05, 1),
             Between(stopped("membership", 3.0), -0.1, 0.05),
         ),
     ),
     Held(
         STEPWISE,
-        "Early stopping takes most of what the attack gains, for two points of accuracy, on these digits. Dropout, "
-        "{term}`distillation` from public images and saying the label alone take about half or more. Pruning and "
-        "weight decay take little. **Label smoothing makes it worse**",
+        "Early stopping takes most of what the attack gains, for two to three points of accuracy, on these digits. "
+        "Dropout, distillation and saying the label alone take half or more. Pruning and weight decay take little. "
+        "**Label smoothing makes it worse**",
         lambda: (
             Between(taken("digits", "early_stopping"), 0.7, 1),
-            Between(accuracy_under("digits", "none") - accuracy_under("digits", "early_stopping"), 0.015, 0.025),
+            Between(accuracy_under("digits", "none") - accuracy_under("digits", "early_stopping"), 0.02, 0.03),
             *(Between(taken("digits", d), 0.5, 0.7) for d in ("dropout", "distillation", "confidence_masking")),
             *(Between(taken("digits", d), 0.1, 0.3) for d in ("pruning", "weight_decay")),
             Between(taken("digits", "label_smoothing"), -1, -0.1),
@@ -1629,10 +1639,12 @@ ROWS += [
     Held(
         ADAPT,
         "Deeper networks, larger mini-batches and more clients leave more than nine tenths of its gain, wider ones and "
-        "larger images give it more. Differential privacy takes about half: more in one draw of three, less in two",
+        "larger images give it more, and the activation does not matter (there the paper agrees). Differential privacy "
+        "takes about half: more in one draw of three, less in two",
         lambda: (
             *(Between(left_of("decoder", a), 0.9, 1) for a in ("deeper_model", "larger_batch", "more_clients")),
             *(Between(left_of("decoder", a), 1.1, 3) for a in ("wider_model", "larger_images")),
+            Between(left_of("decoder", "discontinuous_activation"), 0.95, 1.05),
             Between(left_of("decoder", "differential_privacy"), 0.4, 0.6),
             Between(left_by_draw("decoder", "differential_privacy")[0], 0, 0.5),
             Between(left_by_draw("decoder", "differential_privacy")[1], 0.5, 1),
@@ -2669,6 +2681,8 @@ EXEMPT: list[tuple[str, str, list[str]]] = [
         "settings",
         [
             "that adversaries show of it, at 95 %",
+            "What is below 0.01 is drawn there",
+            "What 100 guesses show at 95 % has a limit",
             "and no 100 guesses can show much more",
             "even with an ε of 64",
             "of the better of two adversaries; 0.5 is chance",

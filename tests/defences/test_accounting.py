@@ -103,6 +103,39 @@ def test_numbers_that_mean_nothing_are_refused(accountant, arguments, words):
             function(*arguments, **SMALL, accountant=accountant)
 
 
+@pytest.mark.parametrize("accountant", ["prv", "rdp"])
+@pytest.mark.parametrize(
+    ("function", "first", "changes", "words"),
+    [
+        (dp_sgd.epsilon, 1e-300, {}, r"noise=1e-300 is out of range; give a number in \[1e-100, 1e\+100\]"),
+        (dp_sgd.epsilon, 1e300, {}, r"noise=1e\+300 is out of range"),
+        (dp_sgd.epsilon, 10**400, {}, "noise=10+ is out of range"),
+        (dp_sgd.epsilon, 1.0, {"steps": 10**400}, "steps=10+ is out of range; give a whole number from 1 to 10+"),
+        (dp_sgd.noise_multiplier, 1.0, {"steps": 10**400}, "steps=10+ is out of range"),
+        (dp_sgd.noise_multiplier, 1e300, {}, r"epsilon=1e\+300 is out of range; give a number in \(0, 1e\+12\]"),
+    ],
+)
+def test_numbers_beyond_what_the_sums_can_hold_are_refused(accountant, function, first, changes, words):
+    with pytest.raises(ValueError, match=words):
+        function(first, 1e-5, **{**SMALL, **changes}, accountant=accountant)
+
+
+@pytest.mark.parametrize("sample_rate", [0.01, 1.0])
+def test_the_ends_of_what_is_allowed_have_an_answer(sample_rate):
+    low, high = _accounting.NOISE
+    settings = {"sample_rate": sample_rate, "steps": _accounting.STEPS, "accountant": "rdp"}
+    assert math.isfinite(dp_sgd.epsilon(low, 1e-5, **settings))
+    assert dp_sgd.epsilon(high, 1e-5, **settings) < 0.01
+    noise = dp_sgd.noise_multiplier(_accounting.LARGEST, 1e-5, **{**settings, "steps": 10})
+    assert dp_sgd.epsilon(noise, 1e-5, **{**settings, "steps": 10}) <= _accounting.LARGEST
+
+
+def test_mini_batches_of_less_than_one_example_are_mostly_empty_and_counted():
+    assert dp_sgd.epsilon(1.0, 1e-5, sample_rate=0.1, steps=100, examples=3) == dp_sgd.epsilon(
+        1.0, 1e-5, sample_rate=0.1, steps=100
+    )
+
+
 def test_no_noise_is_said_to_have_no_epsilon():
     for nothing in (0, 0.0):
         with pytest.raises(ValueError, match="without noise epsilon is infinite; give a number above 0"):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -229,6 +230,56 @@ def test_settings_that_mean_nothing_are_refused(unequal, settings, words):
         client_dp.aggregate(unequal, **{"clip": 1.0, "noise": 1.0, **settings})
     with pytest.raises(ValueError, match="bound=0 is out of range"):
         client_dp.clip_update(unequal[0], 0)
+
+
+@pytest.mark.parametrize(
+    ("updates", "words"),
+    [
+        (Update({"w": torch.ones(2)}, {}), "updates is a Update; give a list of them, one of each client"),
+        (torch.ones(2, 2), "updates is a Tensor; give a list"),
+        (None, "updates is a NoneType; give a list"),
+        ([None], "an update is a NoneType; give the changes of a model's parameters by name"),
+        ([torch.ones(2)], "an update is a Tensor; give the changes"),
+        ([{"w": np.ones(2)}], "an update holds a ndarray in w; give torch tensors of floats"),
+        ([{"w": torch.ones(2).int()}], "an update holds torch.int32 in w; give torch tensors of floats"),
+        ([{"w": torch.ones(2) * 1j}], "an update holds torch.complex64 in w"),
+    ],
+)
+def test_what_are_no_updates_is_refused(updates, words):
+    with pytest.raises(TypeError, match=words):
+        client_dp.aggregate(updates, clip=1.0, noise=1.0)
+    if isinstance(updates, list):
+        with pytest.raises(TypeError, match=words):
+            client_dp.clip_update(updates[0], 1.0)
+
+
+def test_updates_may_come_one_by_one(unequal):
+    one, other = (client_dp.aggregate(each, clip=1.0, noise=1.0).mean for each in (unequal, iter(unequal)))
+    assert torch.equal(flat(one), flat(other))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "bound"),
+    [
+        (3e38, torch.float32, 1.0),
+        (3e38, torch.float32, 1e-30),
+        (6e4, torch.float16, 1e-3),
+        (1e300, torch.float64, 1.0),
+        (1.7e308, torch.float64, 1.0),
+        (1e-200, torch.float64, 1e-220),
+    ],
+)
+def test_an_update_of_any_size_is_clipped_to_the_bound_and_not_to_nothing(value, kind, bound):
+    clipped = client_dp.clip_update(Update({"w": torch.full((10,), value, dtype=kind)}, {}), bound)
+    assert clipped["w"].dtype == kind
+    assert clipped["w"].double().tolist() == pytest.approx([bound / math.sqrt(10)] * 10, rel=1e-2)
+
+
+def test_the_norm_is_right_where_squares_leave_the_floats():
+    for value in (1e300, 1e-300, 0.0):
+        update = Update({"w": torch.full((3, 3), value, dtype=torch.float64)}, {})
+        assert client_dp.norm(update) == pytest.approx(3 * value)
+    assert torch.equal(client_dp.clip_update(update, 1e-300)["w"], update["w"])  # of zeros
 
 
 def test_a_fixed_divisor_hides_how_many_came():

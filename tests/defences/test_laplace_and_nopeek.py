@@ -52,6 +52,26 @@ def test_the_relative_scale_is_that_of_the_spread_of_each_number():
 
 
 @pytest.mark.parametrize(
+    ("sent", "error", "words"),
+    [
+        ([0.1, 0.2], TypeError, "activations is a list; give a torch tensor of floats"),
+        (np.zeros((2, 2)), TypeError, "activations is a ndarray"),
+        (torch.ones(2, 3).long(), TypeError, "activations are torch.int64; give floats"),
+        (torch.ones(2, 3) * 1j, TypeError, "activations are torch.complex64; give floats"),
+        (torch.zeros(0, 3), ValueError, r"activations are \(0, 3\); give \(N, ...\), those of at least one example"),
+        (torch.tensor(1.0), ValueError, r"activations are \(\); give"),
+        (torch.tensor([[1.0, math.nan]]), ValueError, "1 of the activations are not finite"),
+    ],
+)
+def test_what_can_have_no_noise_or_no_spread_is_refused(sent, error, words):
+    with pytest.raises(error, match=words):
+        relative(sent, 1.0)
+    if error is TypeError:
+        with pytest.raises(error, match=words):
+            laplace(sent, 1.0)
+
+
+@pytest.mark.parametrize(
     ("scale", "low", "high", "numbers", "releases"), [(1.0, 0.0, 1.0, 1, 1), (0.5, -1.0, 1.0, 3, 2), (7.0, 2, 5, 40, 6)]
 )
 def test_epsilon_is_the_largest_ratio_of_densities_of_two_examples(scale, low, high, numbers, releases):
@@ -103,6 +123,10 @@ def test_epsilon_adds_up_and_falls_with_the_noise():
         ({"releases": 0}, ValueError, "releases=0"),
         ({"numbers": 1.5}, TypeError, "numbers=1.5 is a float"),
         ({"high": "1"}, TypeError, "high='1' is a str"),
+        ({"scale": 1e-300, "high": 1e300, "numbers": 4}, ValueError, r"scale=1e-300 is too small for 4 numbers"),
+        ({"low": -1.7e308, "high": 1.7e308}, ValueError, "epsilon is beyond every number; give a larger one"),
+        ({"releases": 10**400}, ValueError, "epsilon is beyond every number"),
+        ({"high": 10**400}, ValueError, "high=10+ is out of range"),
     ],
 )
 def test_numbers_that_promise_nothing_are_refused(changes, error, words):

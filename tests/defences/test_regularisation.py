@@ -1,6 +1,7 @@
 """Cheap defences against membership inference: what they leave of an answer and of a network, counted by hand."""
 
 import copy
+import functools
 import warnings
 
 import pytest
@@ -54,6 +55,27 @@ def test_answers_of_one_order_are_equal_however_sure_they_are(logits, kept):
 def test_what_cannot_be_masked_is_refused(shape, kept, words):
     with pytest.raises(ValueError, match=words):
         regularisation.mask(torch.zeros(shape), kept)
+
+
+@pytest.mark.parametrize(
+    ("logits", "error", "words"),
+    [
+        ([[1.0, 2.0]], TypeError, r"logits are a list; give a torch tensor of floats \(N, K\)"),
+        (torch.ones(2, 3).long(), TypeError, "logits are torch.int64"),
+        (torch.tensor([[1.0, 2.0], [float("nan"), 0.0]]), ValueError, "1 of 2 answers hold NaN, and have no order"),
+        (torch.full((3, 1), float("nan")), ValueError, "3 of 3 answers hold NaN"),
+    ],
+)
+def test_answers_without_an_order_are_refused(logits, error, words):
+    with pytest.raises(error, match=words):
+        regularisation.mask(logits)
+
+
+def test_of_one_logit_the_sign_is_the_answer():
+    masked = regularisation.mask(torch.tensor([[3.0], [0.1], [-0.1], [-9.0]]))
+    assert masked.flatten().tolist() == [1.0, 1.0, -1.0, -1.0]
+    everything = torch.tensor([[float("-inf"), 0.0, float("inf")]])
+    assert regularisation.mask(everything, 2).tolist() == [[0.0, 1.0, 2.0]]
 
 
 def network(seed, outputs=10, width=32):
@@ -110,13 +132,22 @@ def test_yes_or_no_is_taught_as_a_chance():
         list(teacher.parameters())[-1].sub_(middle)
         list(teacher.parameters())[-1].mul_(20)
         list(teacher.parameters())[-2].mul_(20)
-    how = {"loss": federated.binary_cross_entropy, "epochs": 15, "lr": 3e-3}
-    learned = regularisation.distil(teacher, student, images, **how)
-    asked = [predictions.predict(each, images)[:, 0] > 0 for each in (teacher, learned)]
-    assert 0.4 < asked[0].float().mean() < 0.6
-    assert (asked[0] == asked[1]).float().mean() > 0.7
-    with pytest.raises(ValueError, match=r"give loss=federated\.binary_cross_entropy"):
-        regularisation.distil(teacher, student, images, epochs=1)
+    binary = nn.functional.binary_cross_entropy_with_logits
+    for loss in (federated.binary_cross_entropy, binary, nn.BCEWithLogitsLoss(), functools.partial(binary)):
+        learned = regularisation.distil(teacher, student, images, loss=loss, epochs=15, lr=3e-3)
+        asked = [predictions.predict(each, images)[:, 0] > 0 for each in (teacher, learned)]
+        assert 0.4 < asked[0].float().mean() < 0.6
+        assert (asked[0] == asked[1]).float().mean() > 0.7
+    for shares in ({}, {"loss": nn.CrossEntropyLoss()}, {"loss": federated.cross_entropy}):
+        with pytest.raises(ValueError, match=r"give loss=federated\.binary_cross_entropy"):
+            regularisation.distil(teacher, student, images, epochs=1, **shares)
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), functools.partial(nn.functional.cross_entropy)])
+def test_a_cross_entropy_by_any_name_is_taught_the_same(teacher, loss):
+    images = data.load("digits").sample(20, 7).images
+    one, other = (regularisation.distil(teacher, network(1), images, epochs=1, **how) for how in ({}, {"loss": loss}))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -124,6 +155,7 @@ def test_yes_or_no_is_taught_as_a_chance():
     [
         ({"temperature": 0}, "temperature=0 is out of range"),
         ({"epochs": 0}, "epochs=0"),
+        ({"loss": nn.functional.mse_loss}, "is not known to distil: whether it compares with shares of classes or"),
         ({"student": network(1, outputs=4)}, "the model has 4 logits; give one column for each"),
         ({"inputs": torch.zeros(0, 1, 28, 28)}, "there are no inputs"),
     ],

@@ -2,7 +2,9 @@ import dataclasses
 import functools
 import itertools
 import json
+import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from privlab import data, explore, models
 from privlab.attacks import deep_leakage, noisy_extraction
 from privlab.defences import clip, gaussian, perturbation
-from privlab.explore import detecting, frames, hiding, inverting, leaking, noise, stealing
+from privlab.explore import detecting, frames, hiding, inverting, leaking, noise, spending, stealing
 from privlab.explore.explorer import key
 from privlab.explore.frame import LEVELS, css, mosaic, pack, pixels, unpack
 from privlab.metrics import extraction, reconstruction
@@ -30,6 +32,15 @@ EXPLORERS = {
     "adapt": explore.adapt_explorer,
     "show": explore.show_explorer,
 }
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _stored(monkeypatch):
+    """Explorers that show measured rows read those of the checkout."""
+    monkeypatch.setenv("PRIVLAB_RESULTS", str(ROOT / "results"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +82,7 @@ def test_every_explorer_works_at_the_corners_of_its_grid(name):
         assert bool(shown.panels) != bool(shown.plot)
         for panel in shown.panels:
             assert panel.images.dtype == np.uint8
-            assert 1 <= panel.columns <= max(2, 2 * len(panel.images))
+            assert 1 <= panel.columns <= max(8, 2 * len(panel.images))
         assert len(shown.alt) > 20
         assert shown.numbers
         for value in shown.numbers.values():
@@ -621,6 +632,53 @@ def test_a_later_cut_blurs_and_a_strangers_prior_too_and_width_helps():
 def test_bad_cuts_are_refused(call, words):
     with pytest.raises(ValueError, match=words):
         explore.decode(*call)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: explore.adapt([1], "dlg"), r"adaptation=\[1\] is not known; choose one of more_clients, "),
+        (lambda: explore.adapt("deeper_model", "dcl"), "attack='dcl' is not known; choose one of decoder, dlg"),
+        (
+            lambda: explore.adapt("deeper_model", "dlg", name="cifar10"),
+            r"no stored rows of deeper_model against dlg on 'cifar10', but on digits, mnist; `privlab run zen/table-10",
+        ),
+        (lambda: explore.spend(1, 1, 1, name="manual"), "spend reads images; 'manual' holds text"),
+        (lambda: explore.spend(1, 1, 0), "epochs=0"),
+        (lambda: explore.spend(-1, 1, 1), "noise=-1"),
+    ],
+)
+def test_what_cannot_be_adapted_or_spent_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_too_few_images_to_train_eight_networks_are_refused(tmp_path):
+    path = tmp_path / "own.npz"
+    images = np.random.default_rng(0).integers(0, 256, (300, 9, 9)).astype("u1")
+    np.savez(path, train_images=images, train_labels=np.arange(300) % 3)
+    with pytest.raises(ValueError, match=r"spend needs 700 examples or more; '.*own.npz' holds 300"):
+        explore.spend(1, 1, 1, name=str(path))
+
+
+def test_the_epsilon_shown_is_that_of_the_network_that_spends_most(monkeypatch):
+    """Each of the eight, by its own images and steps, as `dp_sgd.train` takes them."""
+    used = []
+    inner = spending.dp_sgd.train
+
+    def train(model, client, **how):
+        used.append(len(client.labels))
+        return inner(model, client, **{**how, "epochs": 1})
+
+    monkeypatch.setattr(spending.dp_sgd, "train", train)
+    spending._trained.__wrapped__(1.0, 1.0, 20, "digits", 3)
+    each = [
+        spending.dp_sgd.epsilon(1.0, spending.DELTA, sample_rate=50 / count, steps=20 * math.ceil(count / 50))
+        for count in used
+    ]
+    assert len(set(used)) > 2
+    assert spending.spent(1.0, 20, 3) == max(each) > min(each) + 0.5
+    assert spending.spent(0, 20) == math.inf
 
 
 def test_an_adversary_who_knows_of_the_noise_sees_more_and_nopeek_lowers_the_correlation():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from privlab import data, studies
-from privlab.data import CATALOGUE, Dataset, Signals, Text
+from privlab.data import CATALOGUE, Dataset, Signals, Table, Text
 from privlab.studies import _data, _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
@@ -165,6 +165,20 @@ def test_cells_of_ones_own_data_go_through_and_are_shown_when_the_data_are_gone(
         store.add({"cell": cell, "seed": 0, "metrics": metrics, "provenance": origin})
         shown = [row for row in studies.compare(study, store).rows if row["cell"]["data"] == name]
         assert {row["metric"]: row["measured_mean"] for row in shown} == {m: metrics.get(m) for m in study.metrics}
+
+
+def table(name, *_, **__):
+    """Six hundred records of yes and no, as of a table."""
+    values = torch.rand(600, 20, generator=torch.Generator().manual_seed(0)).round()
+    return Table(name, "train", values, torch.arange(600) % 3, ("a", "b", "c"), tuple("f" * 20), "publisher", "")
+
+
+@pytest.mark.parametrize("study", [each.id for each in studies.STUDIES.values() if each.takes.kind == "records"])
+def test_cells_of_a_table_go_through(study, quick, monkeypatch):
+    monkeypatch.setattr(data, "load", table)
+    assert not refusal(studies.get(study), "location30")
+    cell = studies.get(study).cells("location30")[-1]
+    assert set(studies.get(study).run(cell, 0, CPU)) & set(studies.get(study).metrics)
 
 
 TWO = {"count": 600, "shape": (10, 10), "classes": 2}

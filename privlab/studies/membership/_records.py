@@ -27,11 +27,15 @@ def inputs(name: str, count: int, seed: int) -> tuple[Tensor, Tensor, int]:
     """
     source = dataset(name)
     drawn = source.sample(min(count, len(source)), runtime.derive(seed, "records"))
-    values = drawn.values[:, None, None] if isinstance(drawn, data.Table) else drawn.images
     random = runtime.generator(runtime.derive(seed, "wrong"))
     wrong = torch.rand(len(drawn), generator=random) < WRONG
     anew = torch.randint(len(source.classes), (len(drawn),), generator=random)
-    return values, torch.where(wrong, anew, drawn.labels), len(source.classes)
+    return as_images(drawn), torch.where(wrong, anew, drawn.labels), len(source.classes)
+
+
+def as_images(records: data.Dataset | data.Table) -> Tensor:
+    """Records as inputs `(N, C, H, W)`: a table's are images of one line."""
+    return records.values[:, None, None] if isinstance(records, data.Table) else records.images
 
 
 def network(shape: tuple[int, ...], classes: int, seed: int) -> nn.Sequential:
@@ -78,9 +82,6 @@ def scores(
 def likelihoods(confidence: Tensor, used: Tensor) -> Tensor:
     """LiRA's scores `(M, P)` of each of M networks, all others being its references: `confidence` `(M, P)`, one
     variance for all, online.
-
-    Where every record is in exactly half of the networks, the references of one that holds it hold it a little less
-    often: by some hundredths, an attack on models that tell nothing falls below chance.
     """
     scores = []
     for number in range(len(used)):

@@ -77,7 +77,8 @@ DEFENCES: Mapping[str, Trainer] = {
 
 def cells(name: str) -> list[Cell]:
     """No defence, eight that promise nothing here, and DP-SGD."""
-    return [{"data": name, "adaptation": each} for each in DEFENCES]
+    promised = {"epsilon": EPSILON, "delta": DELTA, "unit": "example", "where": "client"}
+    return [{"data": name, "adaptation": each, **(promised if each == "dp_sgd" else {})} for each in DEFENCES]
 
 
 class Noisy(nn.Module):

@@ -14,7 +14,7 @@ from privlab.sharing import predictions
 from privlab.studies._data import dataset
 from privlab.studies.bench.sentence import Found, both, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Table
-from privlab.studies.membership._records import likelihoods, study
+from privlab.studies.membership._records import as_images, likelihoods, study
 
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 ATTACKS = ("loss", "lira", "steps")
@@ -24,7 +24,10 @@ CANARIES, OTHERS, GUESSED = 500, 500, 0.2
 
 def cells(name: str) -> list[Cell]:
     """Eight budgets, and three adversaries."""
-    return [{"data": name, "epsilon": epsilon, "attack": attack} for epsilon in EPSILONS for attack in ATTACKS]
+    promised = {"delta": DELTA, "unit": "example", "where": "client"}
+    return [
+        {"data": name, "epsilon": epsilon, **promised, "attack": attack} for epsilon in EPSILONS for attack in ATTACKS
+    ]
 
 
 @functools.lru_cache(maxsize=16)
@@ -34,14 +37,16 @@ def noise(epsilon: float) -> float:
 
 
 def _records(name: str, seed: int) -> tuple[Tensor, Tensor, int, int]:
-    """Images, labels, how many come first that are canaries, whose labels are drawn anew, and how many classes."""
+    """Records as images, labels, how many come first that are canaries, whose labels are drawn anew, and how many
+    classes.
+    """
     source = dataset(name)
     drawn = source.sample(min(CANARIES + OTHERS, len(source)), runtime.derive(seed, "records"))
     canaries = len(drawn) * CANARIES // (CANARIES + OTHERS)
     random = runtime.generator(runtime.derive(seed, "labels"))
     labels = drawn.labels.clone()
     labels[:canaries] = torch.randint(len(source.classes), (canaries,), generator=random)
-    return drawn.images, labels, canaries, len(source.classes)
+    return as_images(drawn), labels, canaries, len(source.classes)
 
 
 @functools.lru_cache(maxsize=1)

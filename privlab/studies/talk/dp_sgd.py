@@ -30,7 +30,8 @@ HALF = 0.5
 
 def cells(name: str) -> list[Cell]:
     """Seven noise multipliers, and what is measured under each: four attacks on one step, one on the model."""
-    return [{"data": name, "attack": attack, "noise": noise} for attack in ATTACKS for noise in NOISES]
+    unit = {"delta": DELTA, "unit": "example", "where": "client"}
+    return [{"data": name, "attack": attack, "noise": noise, **unit} for attack in ATTACKS for noise in NOISES]
 
 
 def _images(name: str, count: int, seed: int) -> data.Dataset:

@@ -172,15 +172,17 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
 
     prior: `same`, 5000 other images of the data set, or the name of another one. recorded: the decoder is made for the
     final segment; `round 1`: it is given what owners sent after the first. secure_aggregation: it is given the sum
-    of what as many owners send at a time, over their number.
+    of what as many owners send at a time, over their number, and made for such sums.
     """
     about = subject(cell, seed, device)
     victims, sender = about.victims[: common.VICTIMS], about.parts
     if cell["recorded"] == "round 1":
         sender = split.segments(target(cell, seed, device)[1], cell["cut"])
     sent = split.send(sender.owner, victims.images)
-    seen = _summed(sent, cell["clients"]) if cell["protection"] == "secure_aggregation" else sent
-    guesses = decoder.reconstruct(decoder.fit(about.parts.owner, about.own, seed=seed), seen)
+    summed = cell["protection"] == "secure_aggregation"
+    protect = functools.partial(_summed, owners=cell["clients"]) if summed else None
+    made = decoder.fit(about.parts.owner, about.own, protect=protect, seed=seed)
+    guesses = decoder.reconstruct(made, protect(sent) if protect else sent)
     mean = about.own.mean(0).expand_as(victims.images)
     return {
         "accuracy": split.accuracy(sender, victims.images, victims.labels),
@@ -198,8 +200,10 @@ def _prior(name: str, channels: int, side: int) -> Tensor:
     return common.pictures(name, channels, side, ATTACK_SET).images
 
 
-def _summed(sent: Tensor, owners: int) -> Tensor:
-    """In place of each activation the mean of it and those of `owners` - 1 others, all that a secure sum shows."""
+def _summed(sent: Tensor, owners: int, seed: object = None) -> Tensor:
+    """In place of each activation the mean of it and those of `owners` - 1 others, all that a secure sum shows. Like
+    every defence that a decoder is made for it takes a seed, and draws nothing.
+    """
     return torch.stack([sent.roll(shift, 0) for shift in range(owners)]).mean(0)
 
 

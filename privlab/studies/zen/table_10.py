@@ -22,12 +22,18 @@ from privlab.studies.bench.printed import Printed, Reading, Reported, reported
 from privlab.studies.bench.study import Cell, Metrics, Study, cell_key
 from privlab.studies.bench.takes import Takes
 from privlab.studies.zen import _decoder, _membership, section_5_1
+from privlab.studies.zen._gradients import INNER, ITERATIONS, ITERATIONS_OF_DLG
 
 SHARE = 0.5  # of the gain, that an adaptation which mitigates may leave
 LEAST = {"decoder": 3.0, "dlg": 0.25, "membership": 0.03}  # dB, a share, accuracy: gains from which on there is a loss
 LARGER = {"size": 48}
 RECORDS = {"mnist": "cifar10", "digits": "patches"}  # grey digits are not over-fitted: membership has colour images
 SAME: tuple[Cell, Cell] = ({}, {})
+SMALLER = {
+    "decoder": "a smaller network",
+    "dlg": f"{section_5_1.BASE['conv']} of 64 filters, {ITERATIONS[1] // INNER} of {ITERATIONS_OF_DLG} iterations",
+    "membership": f"{_membership.IMAGES:,} images, one client of three",
+}
 # By adaptation and attack: how the setting before it differs from the attack's plain one, and the setting after it.
 ADAPTATIONS: Mapping[str, Mapping[str, tuple[Cell, Cell]]] = {
     "more_clients": {
@@ -123,9 +129,8 @@ def _printed() -> tuple[Reported, ...]:
 
 
 def scale(cell: Cell, _item: Reported) -> str:
-    """What is smaller than in the paper, which attacks one victim at a time with DLG and says no more."""
-    sizes = {"decoder": "a smaller network", "membership": f"{_membership.IMAGES:,} images, one client of three"}
-    return sizes.get(cell["attack"], "")
+    """What is smaller than in the paper."""
+    return SMALLER[cell["attack"]]
 
 
 def _others(cell: Cell) -> tuple[str, ...]:

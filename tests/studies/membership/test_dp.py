@@ -83,6 +83,15 @@ def test_the_coins_are_solved_for_as_by_hand(monkeypatch):
     assert torch.allclose(read.double(), wanted.solution[:, 0], atol=1e-3)
 
 
+def test_records_of_a_table_are_images_of_one_line():
+    images, labels, canaries, classes = dp._records("tumours", 0)
+    drawn = dp.dataset("tumours").sample(len(images), dp.runtime.derive(0, "records"))
+    assert torch.equal(images, drawn.values[:, None, None])
+    assert torch.equal(labels[canaries:], drawn.labels[canaries:])
+    assert (canaries, classes) == (dp.CANARIES, 2)
+    assert dp.run({"data": "tumours", "epsilon": 8.0, "attack": "steps"}, 0, CPU).keys() == set(dp.STUDY.metrics)
+
+
 def test_labels_of_canaries_are_drawn_anew_and_those_of_the_others_kept():
     images, labels, canaries, _ = dp._records("digits", 0)
     drawn = dp.dataset("digits").sample(len(images), dp.runtime.derive(0, "records"))

@@ -129,12 +129,12 @@ def answered(attack, adaptation, *answers, name="mnist"):
 @pytest.mark.parametrize(
     ("answers", "yes", "no"),
     [
-        ((1.0, 1.0, 1.0), verdict.AGREES, verdict.DIFFERS),
-        ((0.0, 0.0, 0.0), verdict.DIFFERS, verdict.AGREES),
-        ((None, None, None), verdict.UNDECIDED, verdict.UNDECIDED),
-        ((1.0, 0.0, 1.0), verdict.DEPENDS, verdict.DEPENDS),
-        ((1.0, 1.0, None), f"{verdict.AGREES} (two draws)", f"{verdict.DIFFERS} (two draws)"),
-        ((1.0,), f"{verdict.AGREES} (one draw)", f"{verdict.DIFFERS} (one draw)"),
+        ((1.0, 1.0, 1.0), f"{verdict.AGREES} (reduced)", verdict.NOT_AT_SCALE),
+        ((0.0, 0.0, 0.0), verdict.NOT_AT_SCALE, f"{verdict.AGREES} (reduced)"),
+        ((None, None, None), verdict.NOT_AT_SCALE, verdict.NOT_AT_SCALE),
+        ((1.0, 0.0, 1.0), f"{verdict.DEPENDS} (reduced)", f"{verdict.DEPENDS} (reduced)"),
+        ((1.0, 1.0, None), f"{verdict.AGREES} (reduced, two draws)", verdict.NOT_AT_SCALE),
+        ((1.0,), f"{verdict.AGREES} (reduced, one draw)", verdict.NOT_AT_SCALE),
         ((), verdict.NOT_RUN, verdict.NOT_RUN),
     ],
 )
@@ -150,6 +150,12 @@ def test_a_printed_yes_or_no_agrees_differs_or_cannot_be_told(answers, yes, no):
         assert line.item.value == printed
         assert line.verdict == (yes if printed else no)
         assert line.speaks
+
+
+def test_no_cell_is_at_the_papers_scale():
+    for each in table_10.cells("mnist"):
+        assert table_10.scale(each, None)
+    assert table_10.scale(cell("dlg"), None) == "12 of 64 filters, 50 of 300 iterations"
 
 
 def test_grey_digits_are_a_stand_in():
