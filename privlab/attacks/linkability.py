@@ -18,7 +18,7 @@ from privlab.models.initialisation import draw_like_pytorch
 IDENTIFY = ("chance", "svm", "knn", "mlp")
 MATCH = ("chance", "cosine", "mlp", "siamese")
 NEIGHBOURS, HIDDEN, DROPOUT = 10, 128, 0.2
-BATCH, EPOCHS, STEPS = 32, 100, 3000  # the paper prints none of the three; as many steps at least
+BATCH, EPOCHS, STEPS = 32, 300, 3000  # the paper prints none of the three; as many steps at least
 LR, MOMENTUM, DECAY = 0.01, 0.9, 1e-6
 SIAMESE_LR, SIAMESE_STEPS = 1e-3, 3000
 _SECTION = "linkability, section"
