@@ -61,8 +61,8 @@ def _check(model: nn.Module, clients: Sequence[Client], loss: Loss) -> None:
     }
     if len(forms) > 1:
         raise ValueError(f"the clients' examples have {len(forms)} forms, {sorted(map(str, forms))}; give them one")
-    hooks = [each._backward_hooks for each in (*model.parameters(), *model.modules())]
-    if any([*hooks, *(each._backward_pre_hooks for each in model.modules())]):
+    hooks = [each._backward_hooks for each in model.parameters()]
+    if any(hooks) or any(each._backward_hooks or each._backward_pre_hooks for each in model.modules()):
         raise ValueError(f"this network has hooks on slopes, which torch.func does not see; {_ONE_BY_ONE}")
     before = {name: each.clone() for name, each in model.named_buffers()}
     two = torch.cat([each.images[:2] for each in clients[:2]])[:2]
