@@ -44,6 +44,13 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
+def hasty(monkeypatch):
+    """Networks of a hundred steps, for what is to find nothing."""
+    for name, steps in (("EPOCHS", 20), ("STEPS", 100), ("SIAMESE_STEPS", 100)):
+        monkeypatch.setattr(linkability, name, steps)
+
+
+@pytest.fixture
 def short(monkeypatch):
     """A tenth of the steps is enough for a dozen numbers."""
     monkeypatch.setattr(linkability, "EPOCHS", 60)
@@ -117,14 +124,14 @@ def at_chance(found, baseline):
     found = np.asarray(found)
     low, high = student.interval(0.999, len(found) - 1, found.mean(), found.std(ddof=1) / len(found) ** 0.5)
     assert low < baseline < high
-    assert high - low < 0.4 * baseline
+    assert high - low < 0.25 * baseline
 
 
 @pytest.mark.parametrize("attack", linkability.IDENTIFY)
-def test_identical_users_are_guessed_at_chance(attack, short):
+def test_identical_users_are_guessed_at_chance(attack, hasty):
     """Against the same scores with the truth shuffled, which have as many ties."""
     times, drawn = [], torch.Generator().manual_seed(0)
-    for seed in range(16):
+    for seed in range(50):
         known, owner, asked, truth = halves(8, apart=0.0, seed=seed)
         scores = linkability.identify(known, owner, asked, attack=attack, seed=seed)
         shuffled = [truth[torch.randperm(len(truth), generator=drawn)] for _ in range(50)]
@@ -318,8 +325,8 @@ def test_updates_of_one_user_are_matched(attack, least, short):
 
 
 @pytest.mark.parametrize("attack", linkability.MATCH)
-def test_updates_of_identical_users_are_matched_at_chance(attack, short):
-    at_chance([matched(attack, 0.0, seed) for seed in range(8)], 0.5)
+def test_updates_of_identical_users_are_matched_at_chance(attack, hasty):
+    at_chance([matched(attack, 0.0, seed) for seed in range(10)], 0.5)
 
 
 def test_chance_matches_nothing():
