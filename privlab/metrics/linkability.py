@@ -19,6 +19,7 @@ class LinkabilityScore:
     ap: the mean over users of their average precision. top1, top5: the share of updates whose user has the largest
     score, or one of the five largest. times_chance: ap over 1 / users, as the paper divides. times_random: ap over what
     uniform random scores have on the same updates, which is more than 1 / users where a user has few of them.
+    times_strangers: ap over `stranger_precision`; of two users or more, else NaN.
     """
 
     ap: float
@@ -26,6 +27,7 @@ class LinkabilityScore:
     top5: float
     times_chance: float
     times_random: float
+    times_strangers: float
 
 
 def score(scores: Tensor, users: Tensor, *, seed: int = 0) -> LinkabilityScore:
@@ -43,6 +45,7 @@ def score(scores: Tensor, users: Tensor, *, seed: int = 0) -> LinkabilityScore:
         top5=(ranks < 5).double().mean().item(),
         times_chance=ap * scores.shape[1],
         times_random=ap / random_precision(users, scores.shape[1], seed=seed),
+        times_strangers=ap / stranger_precision(scores, users),
     )
 
 
@@ -78,6 +81,18 @@ def random_precision(users: Tensor, count: int, *, seed: int = 0) -> float:
         average_precision(torch.rand(len(users), count, generator=random), users.cpu()).nanmean() for _ in range(draws)
     ]
     return torch.stack(found).mean().item()
+
+
+def stranger_precision(scores: Tensor, users: Tensor) -> float:
+    """The mean average precision of each user's scores for another user's updates: what is had without recognition.
+
+    A client's updates are alike. Scores therefore put them side by side, wherever that is, and so have more than random
+    ones, although they tell nothing. scores `(N, U)` and users `(N,)` as in `score`; NaN for one user alone.
+    """
+    count = scores.shape[1]
+    shifts = range(1, min(count, 1 - (-_AT_RANDOM // count)))
+    found = [average_precision(scores.roll(shift, 1), users).nanmean().item() for shift in shifts]
+    return sum(found) / len(found) if found else float("nan")
 
 
 def interval(scores: Tensor, users: Tensor, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple:
