@@ -1,5 +1,6 @@
 """Local training of many small clients at once: their networks side by side in a leading dimension."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -104,24 +105,72 @@ def _train(
     )
     chosen, parts = (each.to(images.device) for each in _filled(orders))
     rows = torch.arange(len(clients), device=images.device)[:, None]
-    buffers = dict(model.named_buffers())
-    answers = vmap(lambda own, images: networks.call(model, {**own, **buffers}, images))
-    losses, used = _each(loss), set[str]()
+    by_hand = _dense_step(model, lr) if loss is cross_entropy and labels.dim() == 2 else None
+    step, used = by_hand or _any_step(model, loss, lr), set[str]()
     now = {name: each.expand(len(clients), *each.shape).clone() for name, each in weights.items()}
-    for step in range(len(orders[0])):
-        count = sum(len(order) > step for order in orders)
-        here, part = chosen[step, :count], parts[step, :count]
-        own = {name: each[:count].detach().requires_grad_() for name, each in now.items()}
-        with _in_words():
-            made = answers(own, images[rows[:count], here]).flatten(0, 1)
-            total = (losses(made, labels[rows[:count], here].flatten(0, 1)) * part.flatten()).sum()
-            slopes = torch.autograd.grad(total, list(own.values()), allow_unused=True)
-        for name, slope in zip(now, slopes, strict=True):
-            if slope is not None:
-                now[name][:count].sub_(slope, alpha=lr)
-                used.add(name)
+    for number in range(len(orders[0])):
+        count = sum(len(order) > number for order in orders)
+        here, part = chosen[number, :count], parts[number, :count]
+        some = {name: each[:count] for name, each in now.items()}
+        used |= step(some, images[rows[:count], here], labels[rows[:count], here], part)
     changes = {name: now[name].sub_(weights[name]) for name in now if name in used}
     return [Update({name: each[row] for name, each in changes.items()}, {}) for row in range(len(clients))]
+
+
+Step = Callable[[Mapping[str, Tensor], Tensor, Tensor, Tensor], set[str]]
+
+
+def _any_step(model: nn.Module, loss: Loss, lr: float) -> Step:
+    """One step of SGD of clients side by side, in place: of their weights `(K, ...)`, inputs `(K, B, ...)`, labels, and
+    what each example counts in the mean. It says which weights have taken part.
+    """
+    buffers = dict(model.named_buffers())
+    answers = vmap(lambda own, images: networks.call(model, {**own, **buffers}, images))
+    losses = _each(loss)
+
+    def step(weights: Mapping[str, Tensor], images: Tensor, labels: Tensor, part: Tensor) -> set[str]:
+        own = {name: each.detach().requires_grad_() for name, each in weights.items()}
+        with _in_words():
+            made = answers(own, images).flatten(0, 1)
+            total = (losses(made, labels.flatten(0, 1)) * part.flatten()).sum()
+            slopes = torch.autograd.grad(total, list(own.values()), allow_unused=True)
+        found = {name: slope for name, slope in zip(own, slopes, strict=True) if slope is not None}
+        for name, slope in found.items():
+            weights[name].sub_(slope, alpha=lr)
+        return set(found)
+
+    return step
+
+
+def _dense_step(model: nn.Module, lr: float) -> Step | None:
+    """The same for dense layers with ReLU between them and cross-entropy, by hand and without a copy of the weights."""
+    try:
+        layers = networks.steps(model)
+    except TypeError:
+        return None
+    kinds = "".join({nn.Flatten: "f", nn.Linear: "d", nn.ReLU: "r"}.get(type(layer), "?") for _, layer in layers)
+    dense = {f"{name}.{kind}" for name, layer in layers if type(layer) is nn.Linear for kind in ("weight", "bias")}
+    trained = {name for name, each in model.named_parameters() if each.requires_grad}
+    own = any(each._forward_hooks or each._forward_pre_hooks or "forward" in vars(each) for each in model.modules())
+    if not re.fullmatch("f?(dr)*d", kinds) or dense != trained or own:
+        return None
+    names = [name for name, layer in layers if type(layer) is nn.Linear]
+
+    def step(weights: Mapping[str, Tensor], images: Tensor, labels: Tensor, part: Tensor) -> set[str]:
+        inputs = [images.flatten(2)]
+        for name in names:
+            made = torch.baddbmm(weights[f"{name}.bias"][:, None], inputs[-1], weights[f"{name}.weight"].mT)
+            inputs.append(made.relu())
+        slope = made.softmax(2)
+        slope.scatter_add_(2, labels[..., None], -torch.ones_like(slope[..., :1])).mul_(part[..., None])
+        for name, given in zip(names[::-1], inputs[-2::-1], strict=True):
+            below = torch.bmm(slope, weights[f"{name}.weight"]).mul_(given > 0) if name != names[0] else slope
+            weights[f"{name}.weight"].baddbmm_(slope.mT, given, alpha=-lr)
+            weights[f"{name}.bias"].sub_(slope.sum(1), alpha=lr)
+            slope = below
+        return trained
+
+    return step
 
 
 @contextmanager

@@ -78,6 +78,24 @@ def tied():
     return model
 
 
+def changed(how):
+    """Dense layers of which one does something of its own."""
+    model = head()
+    if how == "forward":
+        model.relu1.forward = lambda values: values.abs()
+    elif how == "hook":
+        model.fc1.register_forward_hook(lambda _layer, _given, made: 2 * made)
+    elif how == "pre-hook":
+        model.output.register_forward_pre_hook(lambda _layer, given: (given[0] - 1,))
+    elif how == "leaky":
+        model.relu1 = nn.LeakyReLU()
+    elif how == "in place":
+        model.relu1 = nn.ReLU(inplace=True)
+    else:
+        model.output = nn.Linear(7, 4, bias=False)
+    return model
+
+
 class Branches(nn.Module):
     """A head that the answer does not use, and a weight that is in no layer."""
 
@@ -95,6 +113,8 @@ class Branches(nn.Module):
     [
         (frozen, (1, 12)),
         (tied, (1, 12)),
+        *((lambda how=how: changed(how), (1, 12)) for how in ("forward", "hook", "pre-hook", "leaky", "in place", "")),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), (1, 12)),
         (Branches, (1, 12)),
         (lambda: models.mobile((1, 9, 9), 4, width=4, neurons=6), (1, 9, 9)),
         (lambda: models.mobile((2, 40), 4, width=4, neurons=6), (2, 40)),
@@ -103,7 +123,24 @@ class Branches(nn.Module):
         (lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, 4)).eval(), (1, 12)),
         (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(100, 4)), (1, 7, 7)),
     ],
-    ids=["frozen", "tied", "branches", "images", "signals", "lenet", "double", "batch norm in eval mode", "group norm"],
+    ids=[
+        "frozen",
+        "tied",
+        "forward",
+        "hook",
+        "pre-hook",
+        "leaky",
+        "in place",
+        "no bias",
+        "one layer",
+        "branches",
+        "images",
+        "signals",
+        "lenet",
+        "double",
+        "batch norm in eval mode",
+        "group norm",
+    ],
 )
 def test_networks_of_many_kinds(make, shape):
     model = make()
@@ -112,6 +149,19 @@ def test_networks_of_many_kinds(make, shape):
     found = same(model, [Client(each.images.to(kind), each.labels) for each in some], epochs=2)
     trained = {name for name, each in model.named_parameters() if each.requires_grad and "unused" not in name}
     assert set(found[0]) == trained
+
+
+def test_dense_layers_by_hand_are_those_of_autograd(monkeypatch):
+    """Both ways to step are the loop's; by hand they are taken where they may."""
+    taken, model = [], head(widths=(7, 6))
+    inner = together._dense_step
+    monkeypatch.setattr(together, "_dense_step", lambda *given: taken.append(inner(*given)) or taken[-1])
+    same(model, clients(9, 3, 20), epochs=2)
+    for other in (*map(changed, ("forward", "hook", "pre-hook", "leaky", "")), frozen(), tied(), Branches()):
+        assert inner(other, 0.1) is None
+    assert taken[0] is not None
+    monkeypatch.setattr(together, "_dense_step", lambda *_: None)
+    same(model, clients(9, 3, 20), epochs=2)
 
 
 def hinge(logits, labels):
