@@ -156,7 +156,7 @@ def test_precision_of_pairs_is_scikit_learns():
 
 def test_a_score_can_be_written_down():
     found = dataclasses.asdict(linkability.score(*drawn()))
-    assert set(found) == {"ap", "top1", "top5", "times_chance", "times_random"}
+    assert set(found) == {"ap", "top1", "top5", "times_chance", "times_random", "times_strangers"}
     assert all(isinstance(value, float) and math.isfinite(value) for value in found.values())
 
 
