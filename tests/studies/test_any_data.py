@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from privlab import data, studies
+from privlab.attacks import linkability as attack
 from privlab.data import CATALOGUE, Dataset, Signals, Table, Text
 from privlab.studies import _data, _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
 from privlab.studies.curious import _extraction, detection
+from privlab.studies.linkability import _federation, figure_5, figure_9, hand
 from privlab.studies.membership import defences, dp
 from privlab.studies.splitnn import _paper as splitnn
 from privlab.studies.talk import dp_sgd as talk
@@ -29,6 +31,8 @@ def forget():
     kept += (_split_learning.pictures, _split_learning.shares, _split_learning.judge, splitnn._target, splitnn._decoder)
     kept += (case_study._halves, case_study.prior, detection.zoo)
     kept += (dp._trained, defences.noise, talk._trained, table_10._measured)
+    kept += (_federation.people, _federation._devices, _federation._recorded)
+    kept += (figure_5._recorded, figure_9._trained, hand._recorded)
     for function in kept:
         if hasattr(function, "cache_clear"):
             function.cache_clear()
@@ -136,6 +140,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(defences, "EPOCHS", 1)
     monkeypatch.setattr(defences, "noise", lambda batch, count: 1.0)  # to search for it takes seconds
     monkeypatch.setattr(talk, "EPOCHS", 1)
+    monkeypatch.setattr(_federation, "BODY_EXAMPLES", 1)
+    monkeypatch.setattr(attack, "EPOCHS", 1)
+    monkeypatch.setattr(attack, "STEPS", 2)
 
 
 @pytest.mark.parametrize(

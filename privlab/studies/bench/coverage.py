@@ -24,8 +24,9 @@ class Value:
     @property
     def verdict(self) -> str:
         """What may be said of it, with what has to be said with it."""
-        if self.study is None:
-            return verdict.NO_STUDY
+        if self.study is None:  # what describes data needs none
+            described = verdict.KINDS[self.printed.metric] == verdict.DESCRIBED
+            return verdict.NOT_JUDGED if described else verdict.NO_STUDY
         if self.line is None or not self.line.rows:
             return verdict.NOT_RUN
         return self.line.verdict or verdict.NOT_RUN

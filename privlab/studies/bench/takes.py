@@ -15,11 +15,11 @@ MADE = ("gaussian",)  # what is no data set: a study draws it itself
 class Takes:
     """What data a study can be run on.
 
-    kind: `images`, each with one label, `text`, `records`, a table or images of any form, or `made`, for what a study
-    draws itself. least: how many examples at least, no two of them alike. side, widest: pixels of the shorter and of
-    the longer side. channels: how many an image may have. classes: how many at least; of more than two, those beyond
-    the commonest `classes` - 1 hold a fiftieth, so that samples have them. alike: how many images some class has at
-    least.
+    kind: `images`, each with one label, `text`, `records`, a table or images of any form, `people`, images (of which
+    users can be made) or signals with whose they are, or `made`, for what a study draws itself. least: how many
+    examples at least, no two of them alike. side, widest: pixels of the shorter and of the longer side. channels: how
+    many an image may have. classes: how many at least; of more than two, those beyond the commonest `classes` - 1 hold
+    a fiftieth, so that samples have them. alike: how many images some class has at least.
     """
 
     kind: str = "images"
@@ -37,7 +37,9 @@ class Takes:
             if name not in MADE:
                 raise ValueError(f"{study_id} takes what it draws itself, called {', '.join(MADE)}, and not {name!r}")
             return
-        if self.kind == "records" and kind != "text":
+        if self.kind == "people" and kind == "signals" and found.users is None:
+            raise ValueError(f"{study_id} reads examples of people; {name!r} does not say whose its signals are")
+        if kind in {"records": ("images", "signals", "tables"), "people": ("images", "signals")}.get(self.kind, ()):
             self._check_records(study_id, name, found)
             return
         if kind != self.kind:

@@ -1,1 +1,1 @@
-"""Understanding deanonymization in federated learning (Orekondy et al. 2018): its printed numbers; no study yet."""
+"""Understanding deanonymization in federated learning (Orekondy et al. 2018): whose update is it?"""

@@ -20,9 +20,10 @@ from privlab.studies.bench.printed import Printed, Reported, reported
 from privlab.studies.bench.study import Cell, Metrics, Study, cell_key
 from privlab.studies.bench.takes import Takes
 
-# Users of a federation: those made of the digits, as many writers, and of the patients and of an alphabet's drawers
-# about seven of ten, the others being the background.
-USERS = {"digits": 20, "mnist-writers": 100, "mitbih": 30, "omniglot": 14}
+# Users of a federation: those made of images, some of the writers, and of the patients, of an alphabet's drawers and of
+# all others about seven of ten, the rest being the background.
+USERS = {"mnist-writers": 100, "mitbih": 30, "omniglot": 14, "pipa": 37, "openimages": 229}
+MADE, SHARE, MOST_USERS = 20, 0.7, 100
 IMAGES, STRENGTH, PREFERENCE = 60, 1.0, math.inf  # of a made user, and how far users differ
 BACKGROUND = {"digits": 0.3, "mnist-writers": 5000}
 ALPHABETS = ("Japanese_(katakana)", "Korean", "Sanskrit")  # of forty characters and more; one a draw
@@ -38,6 +39,8 @@ BASE: Cell = {
     "alpha": 0.0,
 }
 EPOCHS, BATCH, LR = 1, 8, 0.1
+BODY_EXAMPLES = 20_000  # shown to the body at least
+HEAVY = 1000  # updates: of more than these the large layer is not kept
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class People:
     images: Tensor
     labels: Tensor
     users: Tensor
+    sessions: Tensor | None
     times: Tensor | None
     background: Tensor
     background_labels: Tensor
@@ -72,7 +76,8 @@ def people(name: str, count: int, seed: int, strength: float = STRENGTH, prefere
     owner = torch.arange(len(places)).repeat_interleave(torch.tensor(list(map(len, places))))
     mine = source[place]
     theirs = other if other is not None else source[torch.isin(source.users, rest)]
-    return People(mine.images, mine.labels, owner, mine.times, theirs.images, theirs.labels, len(source.classes))
+    told = mine.sessions, mine.times
+    return People(mine.images, mine.labels, owner, *told, theirs.images, theirs.labels, len(source.classes))
 
 
 def _made(source: data.Dataset, count: int, seed: int, strength: float, preference: float) -> People:
@@ -80,7 +85,7 @@ def _made(source: data.Dataset, count: int, seed: int, strength: float, preferen
     others, own = source[share[0]], source[share[1]]
     made = data.made_users(own, count, min(IMAGES, len(own)), strength=strength, preference=preference, seed=seed)
     assert made.users is not None
-    return People(made.images, made.labels, made.users, None, others.images, others.labels, len(source.classes))
+    return People(made.images, made.labels, made.users, None, None, others.images, others.labels, len(source.classes))
 
 
 def _some(places: Tensor, random: torch.Generator) -> Tensor:
@@ -101,7 +106,7 @@ def _alphabet(source: data.Dataset, seed: int) -> data.Dataset:
 
 @dataclass(frozen=True)
 class Devices:
-    """Clients on frozen features, with the numbers of user and device of each; the body and the head; a test set."""
+    """Clients (on frozen features, and what trains on them), with the numbers of user and device; a test set."""
 
     clients: tuple[federated.Client, ...]
     users: Tensor
@@ -114,22 +119,19 @@ class Devices:
 @functools.lru_cache(maxsize=2)
 def _devices(key: str, seed: int, device: str) -> Devices:
     cell = json.loads(key)
-    found = people(cell["data"], cell["users"], seed, cell.get("strength", STRENGTH), cell.get("preference", math.inf))
-    net = models.mobile(found.images.shape[1:], found.classes, width=WIDTH, neurons=NEURONS, seed=seed).to(device)
+    found = people(
+        cell["data"], cell["users"], seed, cell.get("strength", STRENGTH), cell.get("preference") or math.inf
+    )
+    net = pretrained(found, seed, device)
     inside, labels = found.background.to(device), found.background_labels.to(device)
-    net = predictions.fit(net, inside, labels, epochs=max(BODY_EPOCHS, 20_000 // len(inside)), seed=seed)
     at = [name for name, _ in net.named_children()].index("fc1")
     body = net[:at]
     seen, behind = features(body, found.images.to(device)), features(body, inside)
     largest = behind.max()
     seen, behind = (each.div(largest).clamp(0, 1) for each in (seen, behind))
     head = models.fully_connected(seen.shape[1:], found.classes, widths=(NEURONS,), seed=runtime.derive(seed, "head"))
-    own = runtime.derive(seed, "devices")
-    kept, held = _held_out(found, own)
-    where = data.devices(
-        found.users[kept], cell["split"], times=None if found.times is None else found.times[kept], seed=own
-    )
-    clients = [federated.Client(seen[kept[each.chosen]], found.labels[kept[each.chosen]].to(device)) for each in where]
+    where, held = shared_out(found, cell["split"], seed)
+    clients = [federated.Client(seen[each.chosen], found.labels[each.chosen].to(device)) for each in where]
     return Devices(
         tuple(clients),
         torch.tensor([each.user for each in where]),
@@ -138,6 +140,22 @@ def _devices(key: str, seed: int, device: str) -> Devices:
         federated.Client(seen[held], found.labels[held].to(device)),
         federated.Client(behind, labels),
     )
+
+
+def pretrained(found: People, seed: int, device: str) -> nn.Sequential:
+    """A network for the task, trained on the background alone: what the paper's has of ImageNet."""
+    net = models.mobile(found.images.shape[1:], found.classes, width=WIDTH, neurons=NEURONS, seed=seed).to(device)
+    inside, labels = found.background.to(device), found.background_labels.to(device)
+    return predictions.fit(net, inside, labels, epochs=max(BODY_EPOCHS, BODY_EXAMPLES // len(inside)), seed=seed)
+
+
+def shared_out(found: People, split: str, seed: int) -> tuple[list[data.Device], Tensor]:
+    """Everyone's two devices, with the places of their examples; and the places on which the task is measured."""
+    own = runtime.derive(seed, "devices")
+    kept, held = _held_out(found, own)
+    sessions, times = (None if told is None else told[kept] for told in (found.sessions, found.times))
+    where = data.devices(found.users[kept], split, sessions=sessions, times=times, seed=own)
+    return [dataclasses.replace(each, chosen=kept[each.chosen]) for each in where], held
 
 
 def _held_out(found: People, seed: int) -> tuple[Tensor, Tensor]:
@@ -198,23 +216,42 @@ Protect = Callable[[Cell, federated.Update, int], federated.Update]
 def _recorded(key: str, seed: int, device: str) -> Recorded:
     cell = json.loads(key)
     about = devices(cell, seed, torch.device(device))
-    log: list[tuple[int, int, federated.Update]] = []
+    heavy = cell["rounds"] * cell["fraction"] * len(about.clients) > HEAVY
+    layers = ("output",) if heavy else ("fc1", "output")
+    return record(cell, about, seed, layers, train=together.local_updates)
+
+
+def record(
+    cell: Cell,
+    about: Devices,
+    seed: int,
+    layers: Sequence[str],
+    *,
+    lr: float = LR,
+    train: federated.Trainer | None = None,
+) -> Recorded:
+    """A cell's federation of these devices, and the updates of some layers that were sent in it."""
+    log: list[tuple[int, int, dict[str, Tensor]]] = []
+
+    def listen(number: int, client: int, update: federated.Update) -> None:
+        log.append((number, client, {name: e for name, e in update.items() if name.rpartition(".")[0] in layers}))
+
     model = federated.fed_avg(
         about.head,
         about.clients,
         rounds=cell["rounds"],
         epochs=EPOCHS,
         batch=BATCH,
-        lr=LR,
+        lr=lr,
         fraction=cell["fraction"],
         seed=runtime.derive(seed, "federation"),
-        listen=lambda number, client, update: log.append((number, client, update)),
-        train=together.local_updates,
+        listen=listen,
+        train=train,
     )
     numbers, clients, updates = zip(*log, strict=True)
-    layers = {layer: linkability.vectors(updates, layer) for layer in ("fc1", "output")}
+    rows = {layer: linkability.vectors(updates, layer) for layer in layers}
     who = torch.tensor(clients)
-    return Recorded(layers, about.users[who], about.numbers[who], torch.tensor(numbers), model)
+    return Recorded(rows, about.users[who], about.numbers[who], torch.tensor(numbers), model)
 
 
 def recorded(cell: Cell, seed: int, device: torch.device) -> Recorded:
@@ -236,24 +273,48 @@ def known_and_asked(log: Recorded, layer: str) -> tuple[Tensor, Tensor, Tensor, 
     return rows[mine], place[log.users[mine]], rows[theirs], place[log.users[theirs]]
 
 
-def identified(cell: Cell, seed: int, device: torch.device) -> Metrics:
+def kept(log: Recorded, chosen: Tensor) -> Recorded:
+    """Some of the updates alone, by a bool `(N,)`."""
+    rows = {layer: each[chosen] for layer, each in log.layers.items()}
+    return dataclasses.replace(
+        log, layers=rows, users=log.users[chosen], numbers=log.numbers[chosen], rounds=log.rounds[chosen]
+    )
+
+
+def scored(cell: Cell, log: Recorded, about: Devices, seed: int) -> Metrics:
     """Identification of second devices by what was observed of first ones, and the accuracy of the task."""
-    log = recorded(cell, seed, device)
     known, users, asked, truth = known_and_asked(log, cell["layer"])
     own = runtime.derive(seed, "attack")
     scores = linkability.identify(known, users.to(known.device), asked, attack=cell["attack"], seed=own)
     found = metrics.score(scores.cpu(), truth, seed=own)
-    tested = devices(cell, seed, device).tested
-    return {**dataclasses.asdict(found), "utility": federated.accuracy(log.model, tested.images, tested.labels)}
+    utility = federated.accuracy(log.model, about.tested.images, about.tested.labels)
+    return {**dataclasses.asdict(found), "utility": utility}
 
 
-METRICS = ("ap", "times_chance", "times_random", "top1", "top5", "utility")
+def identified(cell: Cell, seed: int, device: torch.device) -> Metrics:
+    """What an attack on a cell's federation finds, from all that was recorded."""
+    return scored(cell, recorded(cell, seed, device), devices(cell, seed, device), seed)
+
+
+METRICS = ("ap", "times_chance", "times_random", "times_strangers", "top1", "top5", "utility")
 SETS = {"fast": ("digits",), "real": ("mnist-writers", "mitbih", "omniglot")}
+
+
+def made(name: str) -> bool:
+    """Whether the users of a data set are made, of its images."""
+    return name not in USERS and (name in data.CATALOGUE or dataset(name).users is None)
+
+
+def users_of(name: str) -> int:
+    """How many users a federation has."""
+    if name in USERS or made(name):
+        return USERS.get(name, MADE)
+    return max(2, min(MOST_USERS, int(SHARE * len(dataset(name).users.unique()))))
 
 
 def cells_of(name: str, *changes: Mapping[str, Any]) -> list[Cell]:
     """The plain cell of a data set with each of the changes."""
-    return [{"data": name, "users": USERS.get(name, 20), **BASE, **change} for change in changes]
+    return [{"data": name, "users": users_of(name), **BASE, **change} for change in changes]
 
 
 def study(name: str, title: str, place: str, **particular: Any) -> Study:
@@ -266,7 +327,7 @@ def study(name: str, title: str, place: str, **particular: Any) -> Study:
         "metrics": METRICS,
         "load": dataset,
         "checksum": checksum,
-        "takes": Takes(kind="records", least=200),
+        "takes": Takes(kind="people", least=200),
         "together": lambda cell: cell_key({name: cell[name] for name in FEDERATION if name in cell}),
         "subject": recorded,
     }
