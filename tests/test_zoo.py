@@ -120,6 +120,15 @@ REFUSED: dict[str, dict[str, set[str]]] = {
         "does not read one row an image": called("attention", "transformer", "flatten in the middle"),
     },
     "sharing.losses.value": TUPLE,
+    "sharing.together.local_updates": {
+        **TUPLE,
+        "counts while it trains": called(
+            "spectral norm", "batch norm, train", "batch norm of dense", "a buffer that is replaced"
+        ),
+        "draws while it trains": called("dropout, train", "functional dropout, train"),
+        "hooks on slopes": called("backward hook", "hook on a weight"),
+        "cannot stand side by side": called("attention", "transformer"),
+    },
     "sharing.predictions.fit_and_ask": {**TUPLE, "Expected more than 1 value": called("batch norm of dense")},
     "sharing.federated.fed_bn": {"has no BatchNorm": ALL - BATCHED},
     "defences.soteria.telling_mask": ROWS,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from privlab import models, networks
 from privlab.defences import dp_sgd, regularisation, soteria
 from privlab.models import initialisation
-from privlab.sharing import federated, losses, predictions, split
+from privlab.sharing import federated, losses, predictions, split, together
 from tests.zoo import Animal
 
 close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-5)
@@ -159,6 +159,19 @@ def run_local_update(animal: Animal, model: nn.Module) -> None:
     if not animal.chance:
         for name in wanted:
             close(found[name], -0.1 * wanted[name])
+
+
+def run_local_updates(animal: Animal, model: nn.Module) -> None:
+    """Of two clients with unequal numbers of examples."""
+    clients, _ = two_clients(animal)
+    how = {"epochs": 2, "batch": 3, "lr": 0.1, "loss": animal.loss}
+    found = together.local_updates(model, clients, **how, random=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    for mine, client in zip(found, clients, strict=True):
+        wanted = federated.local_update(animal.build(), client, **how, random=random)
+        assert set(mine) == set(wanted)
+        for name, each in wanted.items():
+            close(mine[name], each, msg=name)
 
 
 def run_fit(animal: Animal, model: nn.Module) -> None:
@@ -430,6 +443,7 @@ RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "sharing.predictions.fit_and_ask": run_fit_and_ask,
     "sharing.predictions.predict": run_predict,
     "sharing.losses.value": run_value,
+    "sharing.together.local_updates": run_local_updates,
     "sharing.split.accuracy": run_send,
     "sharing.split.retrain_server": run_retrain,
     "sharing.split.segments": run_segments,

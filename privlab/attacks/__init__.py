@@ -6,6 +6,7 @@ from privlab.attacks import (
     gradient_extraction,
     inverting_gradients,
     label_inference,
+    linkability,
     membership,
     noisy_extraction,
     text_extraction,
@@ -26,6 +27,7 @@ THREATS: tuple[ThreatModel, ...] = (
     inverting_gradients.THREAT,
     *decoder.THREATS,
     *membership.THREATS,
+    *linkability.THREATS,
 )
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "gradient_extraction",
     "inverting_gradients",
     "label_inference",
+    "linkability",
     "membership",
     "noisy_extraction",
     "text_extraction",

@@ -49,7 +49,8 @@ THREATS = tuple(
 def vectors(updates: Sequence[Mapping[str, Tensor]], layer: str) -> Tensor:
     """The weights and biases of one layer in each update as a row of length one, `(N, D)`; zeros stay zeros.
 
-    Raises ValueError for none at all, and for a layer that an update does not have. Source: section 6.
+    Raises ValueError for none at all, for a layer that an update does not have, or that is not of one size, and for
+    numbers that are not finite. Source: section 6.
     """
     if not updates:
         raise ValueError("there are no updates; give at least one")
@@ -60,7 +61,12 @@ def vectors(updates: Sequence[Mapping[str, Tensor]], layer: str) -> Tensor:
             layers = dict.fromkeys(name.rpartition(".")[0] for name in update)
             raise ValueError(f"layer={layer!r} is not in the update; choose one of {', '.join(layers)}")
         rows.append(torch.cat(parts))
-    return nn.functional.normalize(torch.stack(rows), dim=1)
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError(f"layer={layer!r} has {sorted({len(row) for row in rows})} numbers; give updates of one model")
+    made = torch.stack(rows)
+    if wrong := int((~made.isfinite().all(1)).sum()):
+        raise ValueError(f"{wrong} of {len(made)} updates are not finite in {layer!r}; leave them out")
+    return nn.functional.normalize(made, dim=1)
 
 
 def identify(known: Tensor, users: Tensor, asked: Tensor, *, attack: str = "mlp", seed: int = 0) -> Tensor:
@@ -77,7 +83,7 @@ def identify(known: Tensor, users: Tensor, asked: Tensor, *, attack: str = "mlp"
     if len(users.unique()) < count or count < 2:
         raise ValueError(f"users are {len(users.unique())} of {count} numbers; give two or more, from 0 without gaps")
     if attack == "chance":
-        return torch.rand(len(asked), count, generator=runtime.generator(runtime.derive(seed, "chance")))
+        return torch.rand(len(asked), count, generator=runtime.generator(runtime.derive(seed, "chance"))).to(asked)
     if attack == "mlp":
         return mlp(known, users, seed=seed)(asked)
     x, y, z = (each.cpu().numpy() for each in (known, users, asked))
@@ -91,9 +97,9 @@ def identify(known: Tensor, users: Tensor, asked: Tensor, *, attack: str = "mlp"
 
 def mlp(known: Tensor, users: Tensor, *, seed: int = 0) -> Callable[[Tensor], Tensor]:
     """The identification network, trained: a function from updates to log probabilities of their users, `(Z, U)`."""
+    _check(known, users, known)
     count = int(users.max()) + 1
-    layers = (nn.Linear(known.shape[1], HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN, count))
-    network = _fresh(nn.Sequential(*layers), known, seed)
+    network = _fresh(lambda width: _identifier(width, count), known, seed)
     step = torch.optim.SGD(network.parameters(), lr=LR, momentum=MOMENTUM)
     slower = torch.optim.lr_scheduler.LambdaLR(step, lambda number: 1 / (1 + DECAY * number))
 
@@ -111,6 +117,8 @@ def pairs(users: Tensor, clients: Tensor, count: int, *, seed: int = 0) -> tuple
     kind as many of both. Raises ValueError where a kind has none. Source: section 6.2.
     """
     checks.whole("count", count)
+    checks.labels("users", users, len(users))
+    checks.labels("clients", clients, len(users))
     random = runtime.generator(runtime.derive(seed, "pairs"))
     first, second = torch.triu_indices(len(users), len(users), 1).unbind()
     apart = clients[first] != clients[second]
@@ -144,11 +152,12 @@ def match(
     checks.one_of("attack", attack, MATCH)
     if first.shape != second.shape:
         raise ValueError(f"first is {tuple(first.shape)} and second {tuple(second.shape)}; give pairs")
+    _check_updates("pairs", torch.cat([first, second]))
     if attack == "chance":
-        return torch.rand(len(first), generator=runtime.generator(runtime.derive(seed, "chance")))
+        return torch.rand(len(first), generator=runtime.generator(runtime.derive(seed, "chance"))).to(first)
     if attack == "cosine":
         return nn.functional.cosine_similarity(first, second)
-    _check(known, users, torch.cat([first, second]))
+    _check(known, users, first)
     if attack == "mlp":
         ask = mlp(known, users, seed=seed)
         return (ask(first) + ask(second)).amax(1)
@@ -170,8 +179,9 @@ class Siamese(nn.Module):
 
 def siamese(known: Tensor, users: Tensor, clients: Tensor, *, seed: int = 0) -> Callable[[Tensor, Tensor], Tensor]:
     """The Siamese network, trained on pairs of observed updates: a function of two `(P, D)` to logits `(P,)`."""
+    _check(known, users, known)
     first, second, same = pairs(users, clients, len(known) * len(known), seed=runtime.derive(seed, "pairs"))
-    network = _fresh(Siamese(known.shape[1]), known, seed)
+    network = _fresh(Siamese, known, seed)
     step = torch.optim.RMSprop(network.parameters(), lr=SIAMESE_LR)
     places, wanted = torch.stack([first, second], 1).to(known.device), same.to(known)
 
@@ -183,7 +193,13 @@ def siamese(known: Tensor, users: Tensor, clients: Tensor, *, seed: int = 0) -> 
     return lambda one, other: ask(torch.stack([one, other], 1))
 
 
-def _fresh(network: nn.Module, like: Tensor, seed: int) -> nn.Module:
+def _identifier(inputs: int, users: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN, users))
+
+
+def _fresh(make: Callable[[int], nn.Module], like: Tensor, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        network = make(like.shape[1])
     draw_like_pytorch(network, runtime.derive(seed, "attack network"))
     return network.to(like)
 
@@ -220,9 +236,15 @@ def _asked(network: nn.Module, answer: Callable[[Tensor], Tensor]) -> Callable[[
 
 
 def _check(known: Tensor, users: Tensor, asked: Tensor) -> None:
-    for name, each in (("known", known), ("asked", asked)):
-        if each.dim() != 2 or not each.numel() or not each.isfinite().all():
-            raise ValueError(f"{name} are {tuple(each.shape)}; give finite updates (N, D), as `vectors` makes them")
+    _check_updates("known", known)
+    _check_updates("asked", asked)
     if known.shape[1] != asked.shape[1]:
         raise ValueError(f"known updates have {known.shape[1]} numbers and those asked about {asked.shape[1]}")
     checks.labels("users", users, len(known))
+
+
+def _check_updates(name: str, given: Tensor) -> None:
+    if given.dim() != 2 or not given.numel() or not given.isfinite().all():
+        raise ValueError(f"{name} are {tuple(given.shape)}; give finite updates (N, D), as `vectors` makes them")
+    if not given.is_floating_point():
+        raise TypeError(f"{name} are {given.dtype}; give floats, as `vectors` makes them")

@@ -9,6 +9,7 @@ from privlab import checks, runtime
 from privlab.data.dataset import Dataset
 
 _SLANT, _WIDTH, _CONTRAST, _SIZE = 0.35, 0.8, 0.6, 0.12  # standard deviations between users, at strength 1
+_LEAST = 1e-3  # of a Dirichlet distribution's parameters, below which torch's draws are all alike
 _OWN = 0.25  # of that between images of one user
 
 
@@ -20,15 +21,19 @@ def made_users(
     strength: how far hands differ: slant, width of strokes, contrast and size of a user are normal around those of the
     source, with standard deviations of 0.35 (shear), 0.8 (the share that is thickened or thinned), 0.6 (the logarithm
     of an exponent) and 0.12 times it; those of one user's images vary by a quarter of that. 0: no hand. preference:
-    the parameter of a Dirichlet distribution of each user's classes, small for strong likes; infinite: the mix of the
-    source. A user has no image of the source twice; two users may have the same one, each in their own hand.
-    Raises ValueError for more images a user than there are.
+    the parameter of a Dirichlet distribution of each user's classes, 0.001 at least, small for strong likes; infinite:
+    the mix of the source. A user has no image of the source twice; two may have the same one, each in their own hand.
+    Raises ValueError for more images a user than there are, and for likes where an image has several labels.
     """
+    if not isinstance(source, Dataset):
+        raise TypeError(f"source is a {type(source).__name__}; give a Dataset, of images")
     checks.whole("users", users)
     checks.whole("images", images, 1, len(source))
     checks.number("strength", strength, 0)
     if preference != math.inf:
-        checks.number("preference", preference, 0, open_low=True)
+        checks.number("preference", preference, _LEAST)
+        if source.labels.dim() != 1:
+            raise ValueError(f"labels are {tuple(source.labels.shape)}; likes take one label an image")
     random = runtime.generator(runtime.derive(seed, "made users"))
     chosen = torch.cat([_drawn(source.labels, images, preference, random) for _ in range(users)])
     owner = torch.arange(users).repeat_interleave(images)

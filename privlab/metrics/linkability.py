@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from privlab import checks, runtime
 
+_AT_ONCE = 512  # updates compared with all others
 _AT_RANDOM = 400  # users whose average precision at random is averaged: draws are repeated until there are as many
 
 
@@ -58,18 +58,23 @@ def _equals_before(scores: Tensor, users: Tensor) -> Tensor:
 def average_precision(scores: Tensor, users: Tensor) -> Tensor:
     """Of each user the area under the precision-recall curve, float64 `(U,)`; NaN for one without an update.
 
-    scores `(N, U)`, users int64 `(N,)`. Source: linkability, section 8.2, by scikit-learn's `average_precision_score`.
+    scores `(N, U)`, users int64 `(N,)`. Source: linkability, section 8.2, which takes scikit-learn's
+    `average_precision_score`: of each update of a user, the share of its own among those with as large a score.
     """
     _check(scores, users)
-    values, owners = scores.double().cpu().numpy(), users.cpu().numpy()
-    found = np.full(scores.shape[1], np.nan)
-    for user in np.unique(owners):
-        found[user] = average_precision_score(owners == user, values[:, user])
-    return torch.from_numpy(found)
+    share = torch.empty(len(users), dtype=torch.float64, device=scores.device)
+    for part in torch.arange(len(users), device=scores.device).split(_AT_ONCE):
+        owner = users[part]
+        above = scores[:, owner] >= scores[part, owner]
+        share[part] = (above & (users[:, None] == owner)).sum(0) / above.sum(0).double()
+    counts = torch.bincount(users, minlength=scores.shape[1])
+    return (torch.zeros_like(counts, dtype=torch.float64).index_add(0, users, share) / counts).cpu()
 
 
 def random_precision(users: Tensor, count: int, *, seed: int = 0) -> float:
     """The mean average precision of uniform random scores on updates of these users, `(N,)`, of `count` there are."""
+    checks.whole("count", count)
+    _check(torch.zeros(len(users), count), users)
     random = runtime.generator(runtime.derive(seed, "random scores"))
     draws = max(1, -(-_AT_RANDOM // len(users.unique())))
     found = [
@@ -93,6 +98,7 @@ def stranger_precision(scores: Tensor, users: Tensor) -> float:
 def interval(scores: Tensor, users: Tensor, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple:
     """An interval of the mean average precision, by a bootstrap over users: (low, high)."""
     checks.number("level", level, 0, 1, open_low=True)
+    checks.whole("draws", draws)
     each = average_precision(scores, users)
     each = each[~each.isnan()]
     random = runtime.generator(runtime.derive(seed, "bootstrap"))

@@ -23,6 +23,13 @@ def mobile(shape: Sequence[int], classes: int, *, width: int = 16, neurons: int 
     for name, numbers in (("shape", shape), ("classes", [classes]), ("width", [width]), ("neurons", [neurons])):
         for number in numbers:
             checks.whole(name, number)
+    with torch.random.fork_rng(devices=[]):
+        network = nn.Sequential(_layers(shape, classes, width, neurons))
+    draw_like_pytorch(network, runtime.derive(seed, "initialise"))
+    return network
+
+
+def _layers(shape: Sequence[int], classes: int, width: int, neurons: int) -> OrderedDict[str, nn.Module]:
     flat = len(shape) == 2
     conv, pool = (nn.Conv1d, nn.AdaptiveAvgPool1d) if flat else (nn.Conv2d, nn.AdaptiveAvgPool2d)
     kernel = 9 if flat else 3
@@ -40,7 +47,4 @@ def mobile(shape: Sequence[int], classes: int, *, width: int = 16, neurons: int 
     layers["fc1"] = nn.Linear(maps * 16, neurons)
     layers["relu5"] = nn.ReLU()
     layers["output"] = nn.Linear(neurons, classes)
-    with torch.random.fork_rng(devices=[]):
-        network = nn.Sequential(layers)
-    draw_like_pytorch(network, runtime.derive(seed, "initialise"))
-    return network
+    return layers

@@ -14,7 +14,7 @@ from privlab.studies import _data, _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
 from privlab.studies.curious import _extraction, detection
-from privlab.studies.linkability import _federation, figure_5, figure_9, hand
+from privlab.studies.linkability import _federation, _pictures, figure_5, figure_9, hand
 from privlab.studies.membership import defences, dp
 from privlab.studies.splitnn import _paper as splitnn
 from privlab.studies.talk import dp_sgd as talk
@@ -141,6 +141,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(defences, "noise", lambda batch, count: 1.0)  # to search for it takes seconds
     monkeypatch.setattr(talk, "EPOCHS", 1)
     monkeypatch.setattr(_federation, "BODY_EXAMPLES", 1)
+    monkeypatch.setattr(_pictures, "EPOCHS", 1)
     monkeypatch.setattr(attack, "EPOCHS", 1)
     monkeypatch.setattr(attack, "STEPS", 2)
 

@@ -30,6 +30,7 @@ STILL_TO_RUN = {
 # or to 66 (psnr), and of a decoder, whose last step may be a good or a bad one (mse_255 70, two images of a hundred).
 ELSEWHERE = {"adversary_count": 1.0, "psnr": 8.0, "iterations": 1.0, "pixel_l2": 0.5, "mse_255": 300.0}
 ELSEWHERE |= {"ssim": 0.05, "class_accuracy": 0.05, "accuracy": 0.03}
+ELSEWHERE |= {"agreement": 0.1, "agreement_of_devices": 0.1, "within": 0.1, "silhouette": 0.15}  # of a map by t-SNE
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 CPU = torch.device("cpu")
@@ -75,9 +76,6 @@ NO_STUDY = {  # tables that belong to no study yet, and how many values they pri
     "curious": {"8.4": 8},
     "linkability": {
         "2": 6,  # describes its data
-        "3": 20,
-        "5": 1,
-        "7": 2,
         "8": 2,
         "fig10": 6,
         "fig11": 4,
