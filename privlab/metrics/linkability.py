@@ -58,25 +58,29 @@ def _equals_before(scores: Tensor, users: Tensor) -> Tensor:
 def average_precision(scores: Tensor, users: Tensor) -> Tensor:
     """Of each user the area under the precision-recall curve, float64 `(U,)`; NaN for one without an update.
 
-    scores `(N, U)`, users int64 `(N,)`. Source: linkability, section 8.2, which takes scikit-learn's
-    `average_precision_score`: of each update of a user, the share of its own among those with as large a score.
+    scores `(N, U)`, users int64 `(N,)`, or bool `(N, U)` where a row is a sum of several users' updates. Source:
+    linkability, section 8.2, which takes scikit-learn's `average_precision_score`: of each update of a user, the share
+    of its own among those with as large a score.
     """
-    _check(scores, users)
-    share = torch.empty(len(users), dtype=torch.float64, device=scores.device)
-    for part in torch.arange(len(users), device=scores.device).split(_AT_ONCE):
-        owner = users[part]
-        above = scores[:, owner] >= scores[part, owner]
-        share[part] = (above & (users[:, None] == owner)).sum(0) / above.sum(0).double()
-    counts = torch.bincount(users, minlength=scores.shape[1])
-    return (torch.zeros_like(counts, dtype=torch.float64).index_add(0, users, share) / counts).cpu()
+    present = _present(scores, users)
+    rows, owners = present.nonzero().unbind(1)
+    shares = torch.empty(len(rows), dtype=torch.float64, device=scores.device)
+    for part in torch.arange(len(rows), device=scores.device).split(_AT_ONCE):
+        above = scores[:, owners[part]] >= scores[rows[part], owners[part]]
+        shares[part] = (above & present[:, owners[part]]).sum(0) / above.sum(0).double()
+    counts = present.sum(0)
+    return (torch.zeros_like(counts, dtype=torch.float64).index_add(0, owners, shares) / counts).cpu()
 
 
 def random_precision(users: Tensor, count: int, *, seed: int = 0) -> float:
-    """The mean average precision of uniform random scores on updates of these users, `(N,)`, of `count` there are."""
+    """The mean average precision of uniform random scores on updates of these users, of `count` there are.
+
+    users: as in `average_precision`.
+    """
     checks.whole("count", count)
-    _check(torch.zeros(len(users), count), users)
+    some = int(_present(torch.zeros(len(users), count, device=users.device), users).any(0).sum())
     random = runtime.generator(runtime.derive(seed, "random scores"))
-    draws = max(1, -(-_AT_RANDOM // len(users.unique())))
+    draws = max(1, -(-_AT_RANDOM // some))
     found = [
         average_precision(torch.rand(len(users), count, generator=random), users.cpu()).nanmean() for _ in range(draws)
     ]
@@ -116,6 +120,18 @@ def matching_precision(scores: Tensor, same: Tensor) -> float:
     if not same.any() or same.all():
         raise ValueError(f"of {len(same)} pairs {int(same.sum())} are of one user; give pairs of both kinds")
     return float(average_precision_score(same.cpu().numpy(), scores.double().cpu().numpy()))
+
+
+def _present(scores: Tensor, users: Tensor) -> Tensor:
+    """Whose updates are in each row, bool `(N, U)`."""
+    if not isinstance(users, Tensor) or users.dtype != torch.bool:
+        _check(scores, users)
+        return torch.arange(scores.shape[1], device=users.device) == users[:, None]
+    if users.shape != scores.shape or not users.any() or not scores.isfinite().all():
+        raise ValueError(
+            f"scores are {tuple(scores.shape)} and users bool {tuple(users.shape)}; give two (N, U), finite"
+        )
+    return users
 
 
 def _check(scores: Tensor, users: Tensor) -> None:

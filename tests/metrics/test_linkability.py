@@ -51,6 +51,22 @@ def test_a_score_is_the_mean_over_users_and_its_multiples(ties):
     assert found.times_random == pytest.approx(found.ap / linkability.random_precision(users, 7, seed=3))
 
 
+def test_a_row_may_be_of_several_users():
+    """A sum of updates: each user's average precision is scikit-learn's of the rows that hold them."""
+    scores, users = drawn(60, 5, ties=True)
+    both = torch.nn.functional.one_hot(users, 5).bool() | torch.nn.functional.one_hot(users.roll(1), 5).bool()
+    found = linkability.average_precision(scores, both)
+    wanted = [average_precision_score(both[:, user], scores[:, user]) for user in range(4)]
+    assert found[:4].tolist() == pytest.approx(wanted)
+    assert linkability.random_precision(both, 5) > linkability.random_precision(users, 5)
+    alone = torch.nn.functional.one_hot(users, 5).bool()
+    single = linkability.average_precision(scores, users)
+    assert torch.equal(linkability.average_precision(scores, alone).nan_to_num(), single.nan_to_num())
+    for wrong in (both[:9], torch.zeros_like(both)):
+        with pytest.raises(ValueError, match=r"users bool .*give two \(N, U\), finite"):
+            linkability.average_precision(scores, wrong)
+
+
 def test_many_updates_are_compared_part_by_part(monkeypatch):
     scores, users = drawn(100, ties=True)
     whole = linkability.average_precision(scores, users)
