@@ -31,6 +31,9 @@ STILL_TO_RUN = {
 ELSEWHERE = {"adversary_count": 1.0, "psnr": 8.0, "iterations": 1.0, "pixel_l2": 0.5, "mse_255": 300.0}
 ELSEWHERE |= {"ssim": 0.05, "class_accuracy": 0.05, "accuracy": 0.03}
 ELSEWHERE |= {"agreement": 0.1, "agreement_of_devices": 0.1, "within": 0.1, "silhouette": 0.15}  # of a map by t-SNE
+# Whose update it is, by a whole network (linkability/figure-5); by the last layers alone a tenth of that.
+ELSEWHERE |= {"ap": 0.15, "top1": 0.3, "top5": 0.4, "utility": 0.1}
+ELSEWHERE |= dict.fromkeys(("times_chance", "times_random", "times_strangers"), 1.5)
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 CPU = torch.device("cpu")
