@@ -55,20 +55,25 @@ def _equals_before(scores: Tensor, users: Tensor) -> Tensor:
 def average_precision(scores: Tensor, users: Tensor) -> Tensor:
     """Of each user the area under the precision-recall curve, float64 `(U,)`; NaN for one without an update.
 
-    scores `(N, U)`, users int64 `(N,)`. Source: linkability, section 8.2, by scikit-learn's `average_precision_score`.
+    scores `(N, U)`, users int64 `(N,)`, or bool `(N, U)` where a row is a sum of several users' updates. Source:
+    linkability, section 8.2, by scikit-learn's `average_precision_score`.
     """
-    _check(scores, users)
-    values, owners = scores.double().cpu().numpy(), users.cpu().numpy()
+    present = _present(scores, users).cpu()
+    values, owners = scores.double().cpu().numpy(), present.numpy()
     found = np.full(scores.shape[1], np.nan)
-    for user in np.unique(owners):
-        found[user] = average_precision_score(owners == user, values[:, user])
+    for user in present.any(0).nonzero().flatten().tolist():
+        found[user] = average_precision_score(owners[:, user], values[:, user])
     return torch.from_numpy(found)
 
 
 def random_precision(users: Tensor, count: int, *, seed: int = 0) -> float:
-    """The mean average precision of uniform random scores on updates of these users, `(N,)`, of `count` there are."""
+    """The mean average precision of uniform random scores on updates of these users, of `count` there are.
+
+    users: as in `average_precision`.
+    """
     random = runtime.generator(runtime.derive(seed, "random scores"))
-    draws = max(1, -(-_AT_RANDOM // len(users.unique())))
+    some = len(users.unique()) if users.dim() == 1 else int(users.any(0).sum())
+    draws = max(1, -(-_AT_RANDOM // some))
     found = [
         average_precision(torch.rand(len(users), count, generator=random), users.cpu()).nanmean() for _ in range(draws)
     ]
@@ -95,6 +100,18 @@ def matching_precision(scores: Tensor, same: Tensor) -> float:
     if not same.any() or same.all():
         raise ValueError(f"of {len(same)} pairs {int(same.sum())} are of one user; give pairs of both kinds")
     return float(average_precision_score(same.cpu().numpy(), scores.double().cpu().numpy()))
+
+
+def _present(scores: Tensor, users: Tensor) -> Tensor:
+    """Whose updates are in each row, bool `(N, U)`."""
+    if not isinstance(users, Tensor) or users.dtype != torch.bool:
+        _check(scores, users)
+        return torch.arange(scores.shape[1], device=users.device) == users[:, None]
+    if users.shape != scores.shape or not users.any() or not scores.isfinite().all():
+        raise ValueError(
+            f"scores are {tuple(scores.shape)} and users bool {tuple(users.shape)}; give two (N, U), finite"
+        )
+    return users
 
 
 def _check(scores: Tensor, users: Tensor) -> None:
