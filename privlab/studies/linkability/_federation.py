@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from privlab.studies._data import checksum, dataset
 from privlab.studies.bench.printed import Printed, Reported, reported
 from privlab.studies.bench.study import Cell, Metrics, Study, cell_key
 from privlab.studies.bench.takes import Takes
+from privlab.studies.linkability import _mitigations as mitigations
 
 # Users of a federation: those made of the digits, as many writers, and of the patients and of an alphabet's drawers
 # about seven of ten, the others being the background.
@@ -166,6 +167,8 @@ FEDERATION = (
     "strength",
     "preference",
     "control",
+    "epsilon",
+    "delta",
 )
 SHARED = ("data", "users", "split", "strength", "preference")
 
@@ -177,9 +180,12 @@ def devices(cell: Cell, seed: int, device: torch.device) -> Devices:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Updates as an eavesdropper has them: of each layer `(N, D)`; user, device and round of each; and the model."""
+    """Updates as an eavesdropper has them: of each layer that is sent `(N, D)`, of length one, and the lengths `(N,)`;
+    user, device and round of each; and the model.
+    """
 
     layers: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
     users: Tensor
     numbers: Tensor
     rounds: Tensor
@@ -190,18 +196,15 @@ class Recorded:
         return 2 * self.users + self.numbers
 
 
-Change = Callable[[Cell, Devices, int], Sequence[federated.Client]]
-Protect = Callable[[Cell, federated.Update, int], federated.Update]
-
-
 @functools.lru_cache(maxsize=2)
 def _recorded(key: str, seed: int, device: str) -> Recorded:
     cell = json.loads(key)
     about = devices(cell, seed, torch.device(device))
+    own = runtime.derive(seed, "mitigation")
     log: list[tuple[int, int, federated.Update]] = []
     model = federated.fed_avg(
         about.head,
-        about.clients,
+        mitigations.changed(cell, about.clients, about.background, own),
         rounds=cell["rounds"],
         epochs=EPOCHS,
         batch=BATCH,
@@ -210,11 +213,19 @@ def _recorded(key: str, seed: int, device: str) -> Recorded:
         seed=runtime.derive(seed, "federation"),
         listen=lambda number, client, update: log.append((number, client, update)),
         train=together.local_updates,
+        protect=mitigations.protection(cell, len(about.clients), own),
+        equal=cell["mitigation"] == "dp",
     )
     numbers, clients, updates = zip(*log, strict=True)
-    layers = {layer: linkability.vectors(updates, layer) for layer in ("fc1", "output")}
+    sent = [layer for layer in ("fc1", "output") if f"{layer}.weight" in updates[0]]
+    layers = {layer: linkability.vectors(updates, layer) for layer in sent}
+    lengths = {layer: torch.stack([_length(each, layer) for each in updates]) for layer in sent}
     who = torch.tensor(clients)
-    return Recorded(layers, about.users[who], about.numbers[who], torch.tensor(numbers), model)
+    return Recorded(layers, lengths, about.users[who], about.numbers[who], torch.tensor(numbers), model)
+
+
+def _length(update: federated.Update, layer: str) -> Tensor:
+    return torch.stack([each.norm() for name, each in update.items() if name.startswith(f"{layer}.")]).norm()
 
 
 def recorded(cell: Cell, seed: int, device: torch.device) -> Recorded:
