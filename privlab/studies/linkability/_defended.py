@@ -88,7 +88,7 @@ def _of_sums(cell: Cell, seed: int, device: torch.device, own: int) -> dict[str,
     log = recorded({**cell, **NONE, "alpha": 0.0}, seed, device)
     counts = torch.tensor([len(each.labels) for each in devices(cell, seed, device).clients])
     raw = log.layers["output"].cpu() * (log.lengths["output"].cpu() * counts[log.clients])[:, None]
-    groups = mitigations.grouped(log.users, log.numbers, log.rounds, int(cell["alpha"]), own)
+    groups = mitigations.grouped(log.numbers, log.rounds, int(cell["alpha"]), own)
     rows = nn.functional.normalize(torch.stack([raw[group].sum(0) for group in groups]), dim=1)
     present = torch.zeros(len(groups), cell["users"], dtype=torch.bool)
     for number, group in enumerate(groups):

@@ -76,7 +76,7 @@ def multiplier(epsilon: float, delta: float, fraction: float, rounds: int) -> fl
     return dp_sgd.noise_multiplier(epsilon, delta, sample_rate=fraction, steps=rounds)
 
 
-def grouped(users: Tensor, numbers: Tensor, rounds: Tensor, most: int, seed: int) -> list[Tensor]:
+def grouped(numbers: Tensor, rounds: Tensor, most: int, seed: int) -> list[Tensor]:
     """Places of the updates that are summed: those of one round, first devices with first, second ones with second.
 
     `most` in a sum; what is left over of a round, fewer, is not summed, but where all of it are.

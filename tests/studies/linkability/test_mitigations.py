@@ -146,9 +146,9 @@ def test_the_budget_is_that_of_all_rounds(monkeypatch):
 def test_sums_are_of_one_round_and_of_devices_of_one_kind():
     random = runtime.generator(3)
     rounds = torch.arange(5).repeat_interleave(20)
-    numbers, users = torch.randint(2, (100,), generator=random), torch.arange(100)
+    numbers = torch.randint(2, (100,), generator=random)
     for most in (1, 2, 5, 50):
-        groups = _mitigations.grouped(users, numbers, rounds, most, 0)
+        groups = _mitigations.grouped(numbers, rounds, most, 0)
         places = torch.cat(groups)
         assert len(places) == len(places.unique())
         for group in groups:
