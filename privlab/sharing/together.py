@@ -63,7 +63,7 @@ def _check(model: nn.Module, clients: Sequence[Client], loss: Loss) -> None:
             counted = any(not torch.equal(each, before[name]) for name, each in model.named_buffers())
         if counted:
             raise ValueError("this network counts while it trains (BatchNorm); train its clients one after the other")
-    if not torch.allclose(*answers, rtol=0, atol=0, equal_nan=True):
+    if not torch.allclose(answers[0], answers[1], rtol=0, atol=0, equal_nan=True):
         raise ValueError("this network draws while it trains (dropout); train its clients one after the other")
     if clients[0].labels.dim() == 1:
         largest = max(int(each.labels.max()) for each in clients)

@@ -87,5 +87,5 @@ def grouped(numbers: Tensor, rounds: Tensor, most: int, seed: int) -> list[Tenso
         for device in (0, 1):
             own = ((rounds == number) & (numbers == device)).nonzero().flatten()
             parts = own[torch.randperm(len(own), generator=random)].split(most)
-            found += [part for part in parts if len(part) == min(most, len(own))]
+            found += [part for part in parts if len(part) == min(most, len(own)) > 0]
     return found

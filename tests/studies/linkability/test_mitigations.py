@@ -157,6 +157,8 @@ def test_sums_are_of_one_round_and_of_devices_of_one_kind():
         whole = [((rounds == t) & (numbers == d)).sum().item() for t in range(5) for d in (0, 1)]
         if most == 50:
             assert sorted(map(len, groups)) == sorted(whole)
+            nobody = _mitigations.grouped(torch.zeros(3).long(), torch.tensor([0, 0, 2]), most, 0)
+            assert [each.tolist() for each in nobody] in ([[0, 1], [2]], [[1, 0], [2]])
         else:
             assert {len(group) for group in groups} == {most}
             assert len(places) == sum(count // most * most for count in whole)
