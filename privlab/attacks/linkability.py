@@ -17,10 +17,12 @@ from privlab.models.initialisation import draw_like_pytorch
 
 IDENTIFY = ("chance", "svm", "knn", "mlp")
 MATCH = ("chance", "cosine", "mlp", "siamese")
+AMONG = ("mlp", "ridge")
 NEIGHBOURS, HIDDEN, DROPOUT = 10, 128, 0.2
 BATCH, EPOCHS, STEPS = 32, 300, 3000  # the paper prints none of the three; as many steps at least
 LR, MOMENTUM, DECAY = 0.01, 0.9, 1e-6
 SIAMESE_LR, SIAMESE_STEPS = 1e-3, 3000
+RIDGE = 0.1  # of rows of length one
 _SECTION = "linkability, section"
 _CAN = {
     "T1": ("eavesdropper", "Records updates on their way, and finds which devices are one user's."),
@@ -93,18 +95,43 @@ def identify(known: Tensor, users: Tensor, asked: Tensor, *, attack: str = "mlp"
 
 
 def mlp(known: Tensor, users: Tensor, *, seed: int = 0) -> Callable[[Tensor], Tensor]:
-    """The identification network, trained: a function from updates to log probabilities of their users, `(Z, U)`."""
-    _check(known, users, known)
-    count = int(users.max()) + 1
+    """The identification network, trained: a function from updates to log probabilities of their users, `(Z, U)`.
+
+    users: numbers `(N,)`, or bool `(N, U)` where several users' updates are in one: it is to give them equal shares.
+    """
+    several = users.dim() == 2
+    _check(known, torch.arange(len(known)) if several else users, known)
+    count = users.shape[1] if several else int(users.max()) + 1
+    wanted = users.to(known) / users.sum(1, keepdim=True) if several else users
     network = _fresh(lambda width: _identifier(width, count), known, seed)
     step = torch.optim.SGD(network.parameters(), lr=LR, momentum=MOMENTUM)
     slower = torch.optim.lr_scheduler.LambdaLR(step, lambda number: 1 / (1 + DECAY * number))
 
     def loss(chosen: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(network(known[chosen]), users[chosen])
+        return nn.functional.cross_entropy(network(known[chosen]), wanted[chosen])
 
     _train(network, loss, step, len(known), max(EPOCHS * -(-len(known) // BATCH), STEPS), seed, slower)
     return _asked(network, lambda some: network(some).log_softmax(1))
+
+
+def among(known: Tensor, present: Tensor, asked: Tensor, *, attack: str = "mlp", seed: int = 0) -> Tensor:
+    """Who is among those whose updates were summed: scores `(Z, U)`, larger for a user who likelier is.
+
+    For an adversary behind secure aggregation. known: observed sums as rows of length one `(N, D)`, with who was in
+    each, bool `(N, U)`. attack: `mlp`, the identification network, or `ridge`, a linear regression of who was in the
+    sum, which itself is linear in their updates. Ours; the paper has no sums.
+    """
+    checks.one_of("attack", attack, AMONG)
+    if present.dtype != torch.bool or present.dim() != 2 or len(present) != len(known) or not present.any(1).all():
+        given = f"present is {present.dtype} {tuple(present.shape)}"
+        raise ValueError(f"{given}; give bool (N, U), a row with one user or more for each of {len(known)} sums")
+    _check(known, torch.arange(len(known)), asked)
+    if attack == "mlp":
+        return mlp(known, present, seed=seed)(asked)
+    rows, wanted = known.double(), present.double()
+    inner = rows @ rows.T + RIDGE * torch.eye(len(rows)).to(rows)
+    made = asked.double() @ rows.T @ torch.linalg.solve(inner, wanted - wanted.mean(0))
+    return (made + wanted.mean(0)).to(asked)
 
 
 def pairs(users: Tensor, clients: Tensor, count: int, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """One file per defence. Each says where it acts: on the data, in training, or on the release."""
 
-from privlab.defences import client_dp, detection, dp_sgd, laplace_noise, nopeek, regularisation, soteria
+from privlab.defences import client_dp, crowd, detection, dp_sgd, laplace_noise, nopeek, regularisation, soteria
 from privlab.defences.laplace_noise import laplace
 from privlab.defences.perturbation import clip, clip_and_noise, gaussian, noise_std, prune
 
@@ -8,6 +8,7 @@ __all__ = [
     "client_dp",
     "clip",
     "clip_and_noise",
+    "crowd",
     "detection",
     "dp_sgd",
     "gaussian",

@@ -276,12 +276,15 @@ def fed_avg(
     seed: int = 0,
     listen: Callable[[int, int, Update], None] | None = None,
     train: Trainer | None = None,
+    protect: Callable[[int, int, Update], Update] | None = None,
+    equal: bool = False,
 ) -> Model:
     """FedAvg: in each round every client trains for `epochs` and sends its update; the server averages them.
 
-    Clients count by their numbers of examples. Buffers, such as the running averages of BatchNorm, are shared and
-    averaged as weights are; of whole numbers the largest is taken. `fed_bn` keeps BatchNorm at the clients. Returns a
-    trained copy of `model`. `listen(round, client, update)` is called with every update that the server receives.
+    Clients count by their numbers of examples, or `equal`ly, as client-level privacy asks for. Buffers, such as the
+    running averages of BatchNorm, are shared and averaged as weights are; of whole numbers the largest is taken.
+    `fed_bn` keeps BatchNorm at the clients. Returns a trained copy of `model`. `listen(round, client, update)` is
+    called with every update that the server receives; `protect(round, client, update)` is what a client does to it.
     fraction: C, the share of the clients that take part in a round, one at least, drawn anew each time. train: what
     trains the clients of a round, in place of `local_update` of one after the other: `together.local_updates` trains
     many small ones at once.
@@ -300,15 +303,20 @@ def fed_avg(
             chosen = torch.randperm(len(clients), generator=draw)[: max(1, round(fraction * len(clients)))].tolist()
         some = [clients[index] for index in chosen]
         updates = train(shared, some, **setting) if train else (local_update(shared, each, **setting) for each in some)
-        heard = _heard(number, chosen, updates, listen)
-        _apply(shared, mean_update(heard, [len(each.labels) for each in some]))
+        heard = _heard(number, chosen, updates, listen, protect)
+        _apply(shared, mean_update(heard, [1 if equal else len(each.labels) for each in some]))
     return shared
 
 
 def _heard(
-    number: int, chosen: Sequence[int], updates: Iterable[Update], listen: Callable[[int, int, Update], None] | None
+    number: int,
+    chosen: Sequence[int],
+    updates: Iterable[Update],
+    listen: Callable[[int, int, Update], None] | None,
+    protect: Callable[[int, int, Update], Update] | None,
 ) -> Iterator[Update]:
     for index, update in zip(chosen, updates, strict=True):
+        update = protect(number, index, update) if protect else update
         if listen:
             listen(number, index, update)
         yield update

@@ -235,6 +235,51 @@ def test_a_gradient_is_protected_before_it_is_heard_and_before_it_is_averaged(mo
         torch.testing.assert_close(heard[2][name], 3 * plain[2][name], rtol=1e-4, atol=1e-6)
 
 
+def test_an_update_is_protected_before_it_is_heard_and_before_it_is_averaged(model, clients):
+    calls, heard, plain = [], {}, {}
+    alone = {"rounds": 1, "batch": 20, "seed": 3}
+    federated.fed_avg(model, clients, **alone, listen=lambda _, client, update: plain.update({client: update}))
+
+    def protect(number, client, update):
+        calls.append((number, client))
+        return federated.Update({name: (client + 1) * each for name, each in update.items()}, update.buffers)
+
+    new = federated.fed_avg(
+        model, clients, **alone, protect=protect, listen=lambda _, client, update: heard.update({client: update})
+    )
+    assert calls == [(0, client) for client in range(3)]
+    counts = [len(client.labels) for client in clients]
+    for name, before in model.named_parameters():
+        total = sum(counts[client] * (client + 1) * plain[client][name] for client in range(3))
+        torch.testing.assert_close(new.get_parameter(name), before + total / sum(counts), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(heard[2][name], 3 * plain[2][name])
+
+
+def test_an_update_of_one_layer_moves_that_layer_alone(model, clients):
+    def protect(_, client, update):
+        return federated.Update({name: each for name, each in update.items() if name.startswith("output")}, {})
+
+    new = federated.fed_avg(model, clients, rounds=2, batch=20, protect=protect)
+    for name, before in model.named_parameters():
+        assert torch.equal(new.get_parameter(name), before) == (not name.startswith("output"))
+
+
+def test_clients_can_count_equally(model, digits):
+    large, small = Client(digits.images[:50], digits.labels[:50]), Client(digits.images[50:], digits.labels[50:])
+    received = {}
+    new = federated.fed_avg(
+        model,
+        [large, small],
+        rounds=1,
+        batch=60,
+        equal=True,
+        listen=lambda _, client, update: received.update({client: update}),
+    )
+    for name, before in model.named_parameters():
+        expected = before + (received[0][name] + received[1][name]) / 2
+        torch.testing.assert_close(dict(new.named_parameters())[name], expected)
+
+
 def test_a_client_protects_the_gradient_of_a_trapped_model_too(model, clients):
     part, heard = clients[0], []
     trap = trap_weights.plant(model, 0.9)

@@ -31,9 +31,10 @@ STILL_TO_RUN = {
 ELSEWHERE = {"adversary_count": 1.0, "psnr": 8.0, "iterations": 1.0, "pixel_l2": 0.5, "mse_255": 300.0}
 ELSEWHERE |= {"ssim": 0.05, "class_accuracy": 0.05, "accuracy": 0.03}
 ELSEWHERE |= {"agreement": 0.1, "agreement_of_devices": 0.1, "within": 0.1, "silhouette": 0.15}  # of a map by t-SNE
-# Whose update it is, by a whole network (linkability/figure-5); by the last layers alone a tenth of that.
-ELSEWHERE |= {"ap": 0.15, "top1": 0.3, "top5": 0.4, "utility": 0.1}
-ELSEWHERE |= dict.fromkeys(("times_chance", "times_random", "times_strangers"), 1.5)
+ELSEWHERE |= dict.fromkeys(("times_chance", "times_random", "times_strangers"), 0.3)
+# Of a study alone: whose update it is, where a whole network is trained and not its last layers.
+ELSEWHERE_OF = {"linkability/figure-5": {"ap": 0.15, "top1": 0.3, "top5": 0.4, "utility": 0.1}}
+ELSEWHERE_OF["linkability/figure-5"] |= dict.fromkeys(("times_chance", "times_random", "times_strangers"), 1.5)
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 CPU = torch.device("cpu")
@@ -139,15 +140,15 @@ RUNS = {
 @pytest.mark.parametrize("run", RUNS, ids=RUNS.values())
 def test_a_stored_row_is_recomputed(run):
     """The cheapest cell of the studies that share a function, against the committed row."""
-    rows = [row for study in studies.STUDIES.values() if study.run is run for row in embedded_rows(study)]
-    row = min(rows, key=lambda r: (r["seed"], r["seconds"], cell_key(r["cell"])))
+    rows = [(study.id, row) for study in studies.STUDIES.values() if study.run is run for row in embedded_rows(study)]
+    study, row = min(rows, key=lambda r: (r[1]["seed"], r[1]["seconds"], cell_key(r[1]["cell"])))
     again = run(row["cell"], row["seed"], CPU)
     assert again.keys() == row["metrics"].keys()
     for name, value in row["metrics"].items():
         if name == "seconds":
             continue
         # it may round a neuron on or off, or end an optimisation a little elsewhere
-        allowed = ELSEWHERE.get(name, 0.02)
+        allowed = ELSEWHERE_OF.get(study, ELSEWHERE).get(name, 0.02)
         assert again[name] == pytest.approx(value, abs=allowed), (row["cell"], name)
 
 

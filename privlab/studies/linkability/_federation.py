@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from privlab.studies._data import checksum, dataset
 from privlab.studies.bench.printed import Printed, Reported, reported
 from privlab.studies.bench.study import Cell, Metrics, Study, cell_key
 from privlab.studies.bench.takes import Takes
+from privlab.studies.linkability import _mitigations as mitigations
 
 # Users of a federation: those made of images, some of the writers, and of the patients, of an alphabet's drawers and of
 # all others about seven of ten, the rest being the background.
@@ -184,6 +185,8 @@ FEDERATION = (
     "strength",
     "preference",
     "control",
+    "epsilon",
+    "delta",
 )
 SHARED = ("data", "users", "split", "strength", "preference")
 
@@ -195,9 +198,12 @@ def devices(cell: Cell, seed: int, device: torch.device) -> Devices:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Updates as an eavesdropper has them: of each layer `(N, D)`; user, device and round of each; and the model."""
+    """Updates as an eavesdropper has them: of each layer that is sent `(N, D)`, of length one, and the lengths `(N,)`;
+    user, device and round of each; and the model.
+    """
 
     layers: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
     users: Tensor
     numbers: Tensor
     rounds: Tensor
@@ -208,17 +214,22 @@ class Recorded:
         return 2 * self.users + self.numbers
 
 
-Change = Callable[[Cell, Devices, int], Sequence[federated.Client]]
-Protect = Callable[[Cell, federated.Update, int], federated.Update]
-
-
 @functools.lru_cache(maxsize=2)
 def _recorded(key: str, seed: int, device: str) -> Recorded:
     cell = json.loads(key)
     about = devices(cell, seed, torch.device(device))
     heavy = cell["rounds"] * cell["fraction"] * len(about.clients) > HEAVY
-    layers = ("output",) if heavy else ("fc1", "output")
-    return record(cell, about, seed, layers, train=together.local_updates)
+    layers = ("output",) if heavy and cell["mitigation"] != "only fc1" else ("fc1", "output")
+    own = runtime.derive(seed, "mitigation")
+    clients = tuple(mitigations.changed(cell, about.clients, about.background, own))
+    return record(
+        cell,
+        dataclasses.replace(about, clients=clients),
+        seed,
+        layers,
+        train=together.local_updates,
+        protect=mitigations.protection(cell, len(about.clients), own),
+    )
 
 
 def record(
@@ -229,6 +240,7 @@ def record(
     *,
     lr: float = LR,
     train: federated.Trainer | None = None,
+    protect: mitigations.Protect | None = None,
 ) -> Recorded:
     """A cell's federation of these devices, and the updates of some layers that were sent in it."""
     log: list[tuple[int, int, dict[str, Tensor]]] = []
@@ -247,11 +259,19 @@ def record(
         seed=runtime.derive(seed, "federation"),
         listen=listen,
         train=train,
+        protect=protect,
+        equal=cell["mitigation"] == "dp",
     )
     numbers, clients, updates = zip(*log, strict=True)
-    rows = {layer: linkability.vectors(updates, layer) for layer in layers}
+    sent = [layer for layer in layers if f"{layer}.weight" in updates[0]]
+    rows = {layer: linkability.vectors(updates, layer) for layer in sent}
+    lengths = {layer: torch.stack([_length(each, layer) for each in updates]) for layer in sent}
     who = torch.tensor(clients)
-    return Recorded(rows, about.users[who], about.numbers[who], torch.tensor(numbers), model)
+    return Recorded(rows, lengths, about.users[who], about.numbers[who], torch.tensor(numbers), model)
+
+
+def _length(update: federated.Update, layer: str) -> Tensor:
+    return torch.stack([each.norm() for name, each in update.items() if name.startswith(f"{layer}.")]).norm()
 
 
 def recorded(cell: Cell, seed: int, device: torch.device) -> Recorded:
@@ -275,9 +295,14 @@ def known_and_asked(log: Recorded, layer: str) -> tuple[Tensor, Tensor, Tensor, 
 
 def kept(log: Recorded, chosen: Tensor) -> Recorded:
     """Some of the updates alone, by a bool `(N,)`."""
-    rows = {layer: each[chosen] for layer, each in log.layers.items()}
+    rows, lengths = ({layer: each[chosen] for layer, each in some.items()} for some in (log.layers, log.lengths))
     return dataclasses.replace(
-        log, layers=rows, users=log.users[chosen], numbers=log.numbers[chosen], rounds=log.rounds[chosen]
+        log,
+        layers=rows,
+        lengths=lengths,
+        users=log.users[chosen],
+        numbers=log.numbers[chosen],
+        rounds=log.rounds[chosen],
     )
 
 
