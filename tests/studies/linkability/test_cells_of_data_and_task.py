@@ -1,5 +1,7 @@
 """People's data, their task and their images at a small size: what a cell measures, against slow and obvious ways."""
 
+import dataclasses
+
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
@@ -270,7 +272,7 @@ def test_a_map_keeps_apart_what_is_far_apart():
     log = federation.recorded(TASK, 100, CPU)
     centres = torch.eye(8)[log.clients].repeat(1, 10)
     made = centres + 0.05 * torch.randn(centres.shape, generator=torch.Generator().manual_seed(0))
-    far = type(log)({"output": made}, log.users, log.numbers, log.rounds, log.model)
+    far = dataclasses.replace(log, layers={"output": made})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure_7, "recorded", lambda *_: far)
         found = figure_7.run({**TASK, "shown": "updates"}, 100, CPU)
