@@ -25,7 +25,7 @@ from privlab.studies.linkability import _mitigations as mitigations
 # all others about seven of ten, the rest being the background.
 USERS = {"mnist-writers": 100, "mitbih": 30, "omniglot": 14, "pipa": 37, "openimages": 229}
 MADE, SHARE, MOST_USERS = 20, 0.7, 100
-IMAGES, STRENGTH, PREFERENCE = 60, 1.0, math.inf  # of a made user, and how far users differ
+IMAGES, STRENGTH, PREFERENCE = 60, 1.0, 1.0  # of a made user, and how far hands differ and likes
 BACKGROUND = {"digits": 0.3, "mnist-writers": 5000}
 ALPHABETS = ("Japanese_(katakana)", "Korean", "Sanskrit")  # of forty characters and more; one a draw
 WIDTH, NEURONS, BODY_EPOCHS = 16, 64, 5
@@ -58,8 +58,14 @@ class People:
     classes: int
 
 
+def everyone(cell: Cell, seed: int) -> People:
+    """The people of a cell; made ones without a `preference`, or with one of 0, like all classes alike."""
+    likes = cell.get("preference") or math.inf
+    return people(cell["data"], cell["users"], seed, cell.get("strength", STRENGTH), likes)
+
+
 @functools.lru_cache(maxsize=2)
-def people(name: str, count: int, seed: int, strength: float = STRENGTH, preference: float = PREFERENCE) -> People:
+def people(name: str, count: int, seed: int, strength: float, preference: float) -> People:
     """`count` people drawn from those of a data set, and the background: other people, or other images."""
     own = runtime.derive(seed, "people")
     source = dataset(name)
@@ -68,8 +74,8 @@ def people(name: str, count: int, seed: int, strength: float = STRENGTH, prefere
     if name == "omniglot":
         source = _alphabet(source, own)
     random = runtime.generator(own)
-    everyone = source.users.unique()
-    order = everyone[torch.randperm(len(everyone), generator=random)]
+    users = source.users.unique()
+    order = users[torch.randperm(len(users), generator=random)]
     chosen, rest = order[:count], order[count:]
     other = data.load(name, "test").sample(BACKGROUND[name], own) if name == "mnist-writers" else None
     places = [_some((source.users == user).nonzero().flatten(), random) for user in chosen.tolist()]
@@ -84,6 +90,7 @@ def people(name: str, count: int, seed: int, strength: float = STRENGTH, prefere
 def _made(source: data.Dataset, count: int, seed: int, strength: float, preference: float) -> People:
     share = data.disjoint(source.pixels, [BACKGROUND.get(source.name, 0.3)], seed)
     others, own = source[share[0]], source[share[1]]
+    preference = preference if source.labels.dim() == 1 else math.inf  # likes take one label an image
     made = data.made_users(own, count, min(IMAGES, len(own)), strength=strength, preference=preference, seed=seed)
     assert made.users is not None
     return People(made.images, made.labels, made.users, None, None, others.images, others.labels, len(source.classes))
@@ -120,9 +127,7 @@ class Devices:
 @functools.lru_cache(maxsize=2)
 def _devices(key: str, seed: int, device: str) -> Devices:
     cell = json.loads(key)
-    found = people(
-        cell["data"], cell["users"], seed, cell.get("strength", STRENGTH), cell.get("preference") or math.inf
-    )
+    found = everyone(cell, seed)
     net = pretrained(found, seed, device)
     inside, labels = found.background.to(device), found.background_labels.to(device)
     at = [name for name, _ in net.named_children()].index("fc1")
@@ -337,9 +342,14 @@ def users_of(name: str) -> int:
     return max(2, min(MOST_USERS, int(SHARE * len(dataset(name).users.unique()))))
 
 
+def of_people(name: str, users: int | None = None) -> Cell:
+    """The part of a cell that says whose examples: made users differ in their hands and in their likes."""
+    return {"data": name, "users": users or users_of(name), **({"preference": PREFERENCE} if made(name) else {})}
+
+
 def cells_of(name: str, *changes: Mapping[str, Any]) -> list[Cell]:
     """The plain cell of a data set with each of the changes."""
-    return [{"data": name, "users": users_of(name), **BASE, **change} for change in changes]
+    return [{**of_people(name), **BASE, **change} for change in changes]
 
 
 def study(name: str, title: str, place: str, **particular: Any) -> Study:

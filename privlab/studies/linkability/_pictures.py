@@ -19,11 +19,11 @@ from privlab.studies.linkability._federation import (
     NEURONS,
     UNITS,
     WIDTH,
-    people,
+    everyone,
+    of_people,
     pretrained,
     shared_out,
     study,
-    users_of,
 )
 
 EPOCHS, LR = 40, 1e-3
@@ -31,7 +31,7 @@ EPOCHS, LR = 40, 1e-3
 
 def cells(name: str, users: int | None = None) -> list[Cell]:
     """One network, on each split that the data allow: the devices of the attacks on updates."""
-    base = {"data": name, "users": users or users_of(name), "attack": "image"}
+    base = {**of_people(name, users), "attack": "image"}
     return [{**base, "split": split} for split in splits(name)]
 
 
@@ -41,7 +41,7 @@ def scores(cell: Cell, seed: int, device: torch.device) -> tuple[Tensor, Tensor]
     The whole network is trained on the first devices' images, from where it learned the task on the background: as the
     paper's begins with ImageNet. A smaller attack would make updates look better.
     """
-    found = people(cell["data"], cell["users"], seed)
+    found = everyone(cell, seed)
     where, _ = shared_out(found, cell["split"], seed)
     first, second = (
         [(each.user, found.images[each.chosen].to(device)) for each in where if each.number == number]

@@ -21,7 +21,7 @@ from privlab.studies.linkability._federation import (
     Devices,
     Recorded,
     cells_of,
-    people,
+    everyone,
     pretrained,
     record,
     scored,
@@ -43,7 +43,7 @@ def cells(name: str) -> list[Cell]:
 @functools.lru_cache(maxsize=1)
 def _recorded(key: str, seed: int, device: str) -> tuple[Recorded, Devices]:
     cell = json.loads(key)
-    found = people(cell["data"], cell["users"], seed)
+    found = everyone(cell, seed)
     network = pretrained(found, seed, device)
     images, labels = found.images.to(device), found.labels.to(device)
     where, held = shared_out(found, cell["split"], seed)

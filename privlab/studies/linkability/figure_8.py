@@ -15,7 +15,7 @@ from privlab.attacks import linkability
 from privlab.metrics import linkability as metrics
 from privlab.studies.bench.sentence import Found, alike, ratio, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Table
-from privlab.studies.linkability._federation import METRICS, Devices, devices, study, users_of
+from privlab.studies.linkability._federation import METRICS, Devices, devices, of_people, study
 from privlab.studies.linkability._pictures import sole
 
 SIZES = (1, 2, 4, 8, 16)
@@ -26,7 +26,7 @@ LEVEL, COMPARABLE = 0.02, 0.9
 
 def cells(name: str) -> list[Cell]:
     """Five sizes of a set, and two ways to make one vector of it; of one image both are the same."""
-    base = {"data": name, "users": users_of(name), "split": "random", "attack": "mlp"}
+    base = {**of_people(name), "split": "random", "attack": "mlp"}
     ways = [("mean", size) for size in SIZES] + [("max", size) for size in SIZES[1:]]
     return [{**base, "aggregate": way, "images": size} for way, size in ways]
 
