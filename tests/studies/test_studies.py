@@ -78,13 +78,7 @@ def test_the_papers_numbers_are_read_right():
 
 NO_STUDY = {  # tables that belong to no study yet, and how many values they print
     "curious": {"8.4": 8},
-    "linkability": {
-        "2": 6,  # describes its data
-        "8": 2,
-        "fig10": 6,
-        "fig11": 4,
-        "abstract": 2,
-    },
+    "linkability": {"2": 6},  # describes its data
 }
 
 

@@ -14,20 +14,21 @@ from privlab.sharing import federated
 from privlab.studies.bench.printed import Printed, Reading, reported
 from privlab.studies.bench.sentence import Found, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Table
-from privlab.studies.linkability._federation import UNITS, cells_of, devices, recorded, study
+from privlab.studies.linkability._closed_world import splits
+from privlab.studies.linkability._federation import SPLITS, UNITS, cells_of, devices, recorded, study
 from privlab.studies.linkability._pairs import heard_twice, matched
 
 OBSERVED = ("first", "both")
 LEARNED = ("mlp", "siamese")
 SUCCESS, AMPLE = 0.9, 0.6
+SHORT = {title: name for name, title in SPLITS.items()}
 
 
 def cells(name: str) -> list[Cell]:
     """Four attacks, of which two learn, from first devices or from both; with times a chronological split too."""
-    splits = ("random", "chronological") if name == "mitbih" else ("random",)
     ways = [(attack, "first") for attack in MATCH] + [(attack, "both") for attack in LEARNED]
     return cells_of(
-        name, *({"split": split, "attack": attack, "observed": way} for split in splits for attack, way in ways)
+        name, *({"split": split, "attack": attack, "observed": way} for split in splits(name) for attack, way in ways)
     )
 
 
@@ -115,10 +116,8 @@ CLAIMS = (
 
 
 def _printed(row: Printed) -> list[Reading] | None:
-    """Of the random split: from first devices, as section 6.3 has it, or from both. No set of ours has photosets."""
-    if row.split != "random":
-        return None
-    own = {"split": "random", "attack": row.variant.lower()}
+    """From first devices, as section 6.3 has it, or from both."""
+    own = {"split": SHORT.get(row.split, row.split), "attack": row.variant.lower()}
     return [
         Reading({**own, "observed": "first"}),
         Reading({**own, "observed": "both"}, "updates of both devices observed"),
