@@ -26,21 +26,24 @@ def run(cell: Cell, seed: int, device: torch.device) -> Metrics:
 
     reduction: by which part the network's average precision is smaller than without a mitigation, as the paper says it;
     reduction_above_random: of what it has above random scores; reduction_best: so of an adversary who tries others too
-    (a support vector machine and neighbours, of sums a linear regression) and takes the best. They are left out where
-    nothing is above random without one. relative_utility: the accuracy of the task, over that without a mitigation.
+    (a support vector machine and neighbours, of sums a linear regression) and takes the best; reduction_waiting: so of
+    one who can tell which updates are one device's, and names the mean of all of them. They are left out where nothing
+    is above random without a mitigation. relative_utility: the accuracy of the task, over that without a mitigation.
     """
-    plain = {**SUMMED, "alpha": 1.0} if cell["mitigation"] == "sums" else {**NONE, "alpha": 0.0, "layer": "output"}
+    plain: Cell = {"alpha": 1.0} if cell["mitigation"] == "sums" else {**NONE, "alpha": 0.0, "layer": "output"}
     undefended = {**{name: cell[name] for name in cell if name not in PROMISED}, **plain}
     found, before = (_measured(cell_key(each), seed, str(device)) for each in (cell, undefended))
-    made = {name: value for name, value in found.items() if name != "random"}
+    made = {name: value for name, value in found.items() if not name.startswith("random")}
     if before["utility"]:
         made["relative_utility"] = found["utility"] / before["utility"]
     if cell["mitigation"] != "sums":  # of which more are right by chance than of single updates
         made["reduction"] = 1 - found["ap"] / before["ap"]
-    for name, of in (("above_random", "ap"), ("best", "ap_best")):
-        gain, most = ((each[of] - each["random"]) / (1 - each["random"]) for each in (found, before))
-        if most > 0:
-            made[f"reduction_{name}"] = 1 - gain / most
+    chance = (("above_random", "ap", "random"), ("best", "ap_best", "random"), ("waiting", "ap_waiting", "random_once"))
+    for name, of, random in chance:
+        if of in found:
+            gain, most = ((each[of] - each[random]) / (1 - each[random]) for each in (found, before))
+            if most > 0:
+                made[f"reduction_{name}"] = 1 - gain / most
     return made
 
 
@@ -57,17 +60,33 @@ def _measured(key: str, seed: int, device: str) -> dict[str, float]:
     known, users, asked, truth = known_and_asked(log, cell["layer"])
     known, asked = _narrow(known, own), _narrow(asked, own)
 
-    def ask(attack: str) -> Tensor:
-        return linkability.identify(known, users.to(known.device), asked, attack=attack, seed=own).cpu()
+    first, second = _means(known, users), _means(asked, truth)
 
-    found = metrics.score(ask("mlp"), truth, seed=own)
-    others = [metrics.average_precision(ask(attack), truth).nanmean().item() for attack in ALSO]
+    def ask(attack: str) -> Tensor:
+        both = torch.cat([asked, second])
+        return linkability.identify(known, users.to(known.device), both, attack=attack, seed=own).cpu()
+
+    scores = {attack: ask(attack).split([len(asked), len(second)]) for attack in ("mlp", *ALSO)}
+    found = metrics.score(scores["mlp"][0], truth, seed=own)
+    everyone = torch.arange(len(second))
+    waiting = [(second @ first.T).cpu(), *(each for _, each in scores.values())]
     return {
         **vars(found),
-        "ap_best": max(found.ap, *others),
+        "ap_best": max(_precision(each, truth) for each, _ in scores.values()),
+        "ap_waiting": max(_precision(each, everyone) for each in waiting),
         "random": found.ap / found.times_random,
+        "random_once": (1.0 / (everyone + 1)).mean().item(),  # of one right answer, at a place drawn at random
         "utility": utility,
     }
+
+
+def _precision(scores: Tensor, truth: Tensor) -> float:
+    return metrics.average_precision(scores, truth).nanmean().item()
+
+
+def _means(rows: Tensor, owners: Tensor) -> Tensor:
+    """The mean of each owner's rows, of length one; owners are numbered from 0 without gaps."""
+    return nn.functional.normalize(torch.stack([rows[owners == each].mean(0) for each in owners.unique()]), dim=1)
 
 
 def _narrow(rows: Tensor, seed: int) -> Tensor:

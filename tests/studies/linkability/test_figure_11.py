@@ -1,6 +1,8 @@
 """What a mitigation leaves of the attack and of the task, at a small size."""
 
+import json
 import math
+import types
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from tests.studies.linkability.small import CELL, SEED, small
 __all__ = ["small"]
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("small")
-REDUCED = {"reduction_above_random", "reduction_best"}
+REDUCED = {"reduction_above_random", "reduction_best", "reduction_waiting"}
 
 
 def measured(**change):
@@ -40,6 +42,27 @@ def test_a_cell_is_measured_again_to_the_same(change, monkeypatch):
     assert found["relative_utility"] == pytest.approx(found["utility"] / plain["utility"])
     _defended._measured.cache_clear()
     assert found == measured(**change)
+
+
+def test_who_waits_sees_through_noise_that_hides_each_update(monkeypatch):
+    """Four users, a direction each, in updates that are noise to one part of 65."""
+    random = torch.Generator().manual_seed(0)
+    numbers = torch.arange(8).repeat(400)
+    rows = torch.eye(64)[numbers // 2] + torch.randn(len(numbers), 64, generator=random)
+    log = types.SimpleNamespace(
+        layers={"output": torch.nn.functional.normalize(rows, dim=1)},
+        users=numbers // 2,
+        numbers=numbers % 2,
+        model=None,
+    )
+    about = types.SimpleNamespace(tested=types.SimpleNamespace(images=None, labels=None))
+    monkeypatch.setattr(_defended, "recorded", lambda *_: log)
+    monkeypatch.setattr(_defended, "devices", lambda *_: about)
+    monkeypatch.setattr(_defended.federated, "accuracy", lambda *_: 1.0)
+    found = _defended._measured.__wrapped__(json.dumps({**CELL, "mitigation": "noise"}), SEED, "cpu")
+    assert found["ap_waiting"] == 1.0
+    assert found["ap_best"] < 0.7
+    assert found["random_once"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
 
 
 def test_without_a_mitigation_nothing_is_reduced():
@@ -84,7 +107,7 @@ def test_the_adversary_learns_from_defended_updates(monkeypatch):
     inner = linkability.identify
 
     def watched(known, users, others, **how):
-        asked.append((known, others))
+        asked.append((known, others[: -len(users.unique())]))  # the last are means of a device's
         return inner(known, users, others, **how)
 
     monkeypatch.setattr(linkability, "identify", watched)
