@@ -89,7 +89,7 @@ def _map(known: Tensor, users: Tensor, asked: Tensor, truth: Tensor) -> str:
     wide, below = WIDE + 2 * EDGE, HIGH + 3 * EDGE
     words = "a colour a user; discs: observed, squares: asked about"
     parts += f'<text x="{wide / 2}" y="{below}" text-anchor="middle" font-size="12" fill="currentColor">{words}</text>'
-    return f'<svg viewBox="0 0 {wide} {below + EDGE}">{parts}</svg>'
+    return f'<svg viewBox="0 0 {wide} {below + EDGE}" style="max-width:34rem">{parts}</svg>'
 
 
 def link_explorer(name: str = "digits") -> Explorer:

@@ -22,7 +22,7 @@ MITIGATIONS = {
 }
 USERS, STRENGTH, PREFERENCE, DELTA = 10, 2.0, 1.0, 1e-3
 WIDE, HIGH, LEFT, TOP, SIDE = 300, 190, 46, 16, 14  # of the plane, and a cell of a matrix
-ACROSS, UP = (-0.08, 1.12), (0.2, 1.3)  # what the plane shows of privacy and of utility
+ACROSS, UP = (-0.08, 1.2), (0.2, 1.3)  # what the plane shows of privacy and of utility
 
 
 def _cell(mitigation: str, amount: str, name: str) -> dict[str, object]:
@@ -126,11 +126,12 @@ def _plane(places: dict[str, list[tuple[float, float]]], chosen: str, step: int)
         drawn = f'<path d="M{line}" fill="none"/><path d="{dots}" stroke-width="6" stroke-linecap="round"/>'
         colour, faint = ("var(--pl-accent)", 1) if each == chosen else ("currentColor", 0.6)
         x, y = spots[-1]
-        name = f'<text x="{x - 8}" y="{y - 6}" text-anchor="end">{each}</text>'
+        spot = f'x="{x + 8}" y="{y + 4}"' if places[each][-1][0] > 0.9 else f'x="{x}" y="{y - 9}" text-anchor="middle"'
+        name = f"<text {spot}>{each}</text>"
         parts += f'<g opacity="{faint}"><g stroke="{colour}">{drawn}</g>{name}</g>'
     x, y = at(*places[chosen][step])
     parts += f'<circle cx="{x}" cy="{y}" r="8" fill="none" stroke="var(--pl-accent)" stroke-width="3"/>'
-    parts += f'<text x="{zero}" y="{one - 8}">without</text>'
+    parts += f'<text x="{zero}" y="{one - 20}">without</text>'
     parts += f'<text x="{LEFT + WIDE}" y="{TOP - 2}" text-anchor="end">better ↗</text>'
     label = "gain of the attack that is gone (across), accuracy left (up)"
     parts += f'<text x="{LEFT + WIDE / 2}" y="{bottom + 34}" text-anchor="middle">{label}</text>'
