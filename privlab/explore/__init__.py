@@ -10,6 +10,8 @@ from privlab.explore.hiding import hide, hide_explorer
 from privlab.explore.inferring import infer, infer_explorer
 from privlab.explore.inverting import invert, invert_explorer
 from privlab.explore.leaking import leak, leak_explorer
+from privlab.explore.linking import link, link_explorer
+from privlab.explore.mingling import mingle, mingle_explorer
 from privlab.explore.noise import blur, blur_explorer
 from privlab.explore.showing import show, show_explorer
 from privlab.explore.spending import spend, spend_explorer
@@ -21,6 +23,8 @@ STORED = {
     "hide": hide_explorer,
     "infer": infer_explorer,
     "leak": leak_explorer,
+    "link": link_explorer,
+    "mingle": mingle_explorer,
     "spend": spend_explorer,
 }
 
@@ -46,6 +50,10 @@ __all__ = [
     "invert_explorer",
     "leak",
     "leak_explorer",
+    "link",
+    "link_explorer",
+    "mingle",
+    "mingle_explorer",
     "show",
     "show_explorer",
     "show_images",

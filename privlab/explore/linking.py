@@ -4,7 +4,7 @@ import functools
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privlab import checks, runtime, studies
 from privlab.attacks import linkability
@@ -20,9 +20,10 @@ DIFFER = {
     "likes": (0.0, 1.0),
     "hands and likes": (2.0, 1.0),
 }
-ATTACKS = {"knn": "10 neighbours", "svm": "linear", "mlp": "a network"}
-LAYERS = {"fc1": "the last but one", "output": "the last"}
+ATTACKS = {"knn": "its 10 neighbours", "svm": "a linear separation", "mlp": "a network"}
+LAYERS = {"fc1": "last layer but one", "output": "last layer"}
 USERS, SHOWN = 10, 6  # users, and updates of each device that the map shows
+NARROW = 1024  # numbers of a row: longer ones are projected, at random
 WIDE, HIGH, EDGE = 320, 220, 12
 
 
@@ -35,6 +36,9 @@ def _updates(differ: str, layer: str, name: str, seed: int) -> tuple[Tensor, Ten
     assert study.subject is not None
     log = study.subject(cell, seed, torch.device("cpu"))
     first, rows = log.numbers == 0, log.layers[layer]
+    if rows.shape[1] > NARROW:
+        random = runtime.generator(runtime.derive(seed, "projection"))
+        rows = nn.functional.normalize(rows @ torch.randn(rows.shape[1], NARROW, generator=random), dim=1)
     return rows[first], log.users[first], rows[~first], log.users[~first]
 
 
@@ -42,7 +46,8 @@ def link(differ: str, attack: str, layer: str, *, name: str = "digits", seed: in
     """Ten made users with two devices each: a map of their updates, and how well second devices are recognised.
 
     differ: what tells users apart, one of `DIFFER` (`data.made_users`); attack: of `ATTACKS`; layer: of `LAYERS`. The
-    map is the plane in which the observed updates vary most, and shows six updates of each device.
+    map is the plane in which the observed updates vary most, and shows six updates of each device. Rows of more than
+    1,024 numbers, as `fc1` has, are projected on so many at random, and made of length one again.
     """
     checks.one_of("differ", differ, DIFFER)
     checks.one_of("attack", attack, ATTACKS)
@@ -53,12 +58,13 @@ def link(differ: str, attack: str, layer: str, *, name: str = "digits", seed: in
     found = metrics.score(scores, truth, seed=own)
     numbers = {
         "named right": f"{found.top1:.0%} (a guess: {1 / USERS:.0%})",
-        "average precision": f"{found.ap:.2f}",
-        "times what guessing has": f"{found.times_random:.1f}",
+        "average precision": f"{found.ap:.2f} (random scores: {found.ap / found.times_random:.2f})",
+        "times random scores": f"{found.times_random:.1f}",
     }
     alt = (
-        f"A map of updates of {USERS} users, a colour each, discs for the device that was observed and squares for the "
-        f"other. {ATTACKS[attack].capitalize()} names {found.top1:.0%} of the squares right."
+        f"A map of updates of the {LAYERS[layer]}, of {USERS} users who differ in {differ}: a colour each, discs for "
+        f"the observed device and squares for the other. By {ATTACKS[attack]} {found.top1:.0%} of the other devices' "
+        f"updates are named right; a guess has {1 / USERS:.0%}."
     )
     plot = _map(known, users, asked, truth)
     return Frame((), alt, numbers, plot=f'<div class="pl-plots" aria-hidden="true">{plot}</div>')
@@ -80,7 +86,10 @@ def _map(known: Tensor, users: Tensor, asked: Tensor, truth: Tensor) -> str:
             path = "".join(f"M{x} {y}h0" for x, y in some)
             colour = f"hsl({360 * user // USERS} 70% {40 + 18 * (user % 2)}%)"
             parts += f'<path d="{path}" stroke="{colour}" stroke-width="8" stroke-linecap="{cap}" fill="none"/>'
-    return f'<svg viewBox="0 0 {WIDE + 2 * EDGE} {HIGH + 2 * EDGE}">{parts}</svg>'
+    wide, below = WIDE + 2 * EDGE, HIGH + 3 * EDGE
+    words = "a colour a user; discs: observed, squares: asked about"
+    parts += f'<text x="{wide / 2}" y="{below}" text-anchor="middle" font-size="12" fill="currentColor">{words}</text>'
+    return f'<svg viewBox="0 0 {wide} {below + EDGE}" style="max-width:34rem">{parts}</svg>'
 
 
 def link_explorer(name: str = "digits") -> Explorer:
@@ -90,7 +99,7 @@ def link_explorer(name: str = "digits") -> Explorer:
         Knob("attack", "Attack", tuple(ATTACKS), choice=True),
         Knob("layer", "Layer", tuple(LAYERS), choice=True),
     )
-    start = {"differ": "hands", "attack": "svm", "layer": "output"}
+    start = {"differ": "hands and likes", "attack": "mlp", "layer": "output"}
     return Explorer(
         functools.partial(link, name=name),
         knobs,

@@ -13,7 +13,7 @@ import torch
 from privlab import data, explore, models
 from privlab.attacks import deep_leakage, noisy_extraction
 from privlab.defences import clip, gaussian, perturbation
-from privlab.explore import detecting, frames, hiding, inverting, leaking, noise, spending, stealing
+from privlab.explore import detecting, frames, hiding, inverting, leaking, mingling, noise, spending, stealing
 from privlab.explore.explorer import key
 from privlab.explore.frame import LEVELS, css, mosaic, pack, pixels, unpack
 from privlab.metrics import extraction, reconstruction
@@ -27,6 +27,8 @@ EXPLORERS = {
     "flag": explore.flag_explorer,
     "invert": explore.invert_explorer,
     "leak": explore.leak_explorer,
+    "link": explore.link_explorer,
+    "mingle": explore.mingle_explorer,
     "infer": explore.infer_explorer,
     "spend": explore.spend_explorer,
     "adapt": explore.adapt_explorer,
@@ -120,7 +122,9 @@ def test_settings_are_named_for_links_and_categories_have_buttons(name):
     for knob in made.knobs:
         assert knob.label.strip()
         words = all(isinstance(value, str) for value in knob.values)
-        assert knob.choice == (words and knob.name != "cut")  # layers have an order: a slider
+        assert knob.choice == (
+            words and knob.name not in ("cut", "alpha")
+        )  # layers and amounts have an order: a slider
 
 
 def test_an_image_of_8_bits_is_shown_exactly_and_any_other_to_40_decibels():
@@ -537,11 +541,13 @@ def _numbers(text):
 
 
 @pytest.mark.parametrize("name", explore.STORED)
-def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
+def test_stored_frames_are_whole_and_are_what_the_function_makes(name, monkeypatch):
     """Each was made by a training, or a long optimisation; another processor rounds a little elsewhere.
 
     Two opposite corners are made again, so that each end of each slider occurs.
     """
+    # Of hiding in the crowd the plane has every setting, each a federation: the corners alone are made again.
+    monkeypatch.setattr(mingling, "_places", lambda name, seed: dict.fromkeys(mingling.MITIGATIONS, [(0, 1)] * 4))
     made = explore.STORED[name]()
     assert made.stored.keys() == {key(setting) for setting in made.grid()}
     for setting in (made.corners()[0], made.corners()[-1]):
@@ -560,6 +566,8 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name):
         limits = {"PSNR": 1.0, "class read off": 6, "accuracy": 4, "accuracy of the network": 4}
         limits["noise, relative to the activations"] = 0.15  # printed to a tenth: the last digit may be the next one
         limits |= {f"right on {whose}": 6 for whose in ("its own images", "new ones")}
+        limits |= {"named right": 6, "times random scores": 0.5, "named right (a guess: 10%)": 6}
+        limits |= {"accuracy of the task": 4, "gone of the attack's gain": 8, "left of the accuracy": 9}
         limits["members found at 1 % false alarms"] = 3
         for title, value in fresh.items():
             limit = limits.get(title, 0.06)
@@ -689,3 +697,56 @@ def test_an_adversary_who_knows_of_the_noise_sees_more_and_nopeek_lowers_the_cor
     assert _numbers(hidden)[0] < _numbers(plain)[0] - 0.05
     with pytest.raises(ValueError, match="adversary='god'"):
         explore.hide(0.0, 0.0, "god")
+
+
+def test_users_who_differ_in_nothing_are_not_named_and_hands_and_likes_together_are_named_best():
+    stored = explore.link_explorer().stored
+
+    def precision(differ, attack):
+        return _numbers(
+            stored[key({"differ": differ, "attack": attack, "layer": "output"})].numbers["average precision"]
+        )
+
+    for attack in ("knn", "svm", "mlp"):
+        nothing, random = precision("nothing", attack)
+        assert abs(nothing - random) < 0.05
+        hands, likes, both = (precision(differ, attack)[0] for differ in ("hands", "likes", "hands and likes"))
+        assert random + 0.1 < min(hands, likes) <= max(hands, likes) < both
+    assert explore.link("nothing", "knn", "fc1").numbers["named right"].endswith("(a guess: 10%)")
+
+
+def test_more_of_a_mitigation_hides_more_and_noise_alone_costs_the_task_most():
+    stored = explore.mingle_explorer().stored
+
+    def share(mitigation, alpha, title):
+        return _numbers(stored[key({"mitigation": mitigation, "alpha": alpha})].numbers[title])[0]
+
+    for mitigation in mingling.MITIGATIONS:
+        gone = [share(mitigation, alpha, "gone of the attack's gain") for alpha in (mingling.AMOUNTS[0], "most")]
+        assert gone[1] > gone[0] + 10
+    left = {each: share(each, "most", "left of the accuracy") for each in mingling.MITIGATIONS}
+    assert max(left["noise"], left["dp"]) < 50 < 80 < min(left[each] for each in ("bkg-repl", "rand-aug", "mm-aug"))
+
+
+def test_the_matrix_of_users_and_the_numbers_beside_it_are_of_the_same_scores():
+    for setting in (("none", ""), ("bkg-repl", "most")):
+        named, found = mingling._named(*setting, "digits", 0), mingling._measured(*setting, "digits", 0)
+        assert torch.allclose(named.sum(1), torch.ones(10))
+        assert named.diagonal().mean().item() == pytest.approx(found["top1"], abs=0.1)  # users have a few updates each
+    page = mingling._matrices(torch.eye(10), torch.zeros(10, 10))
+    assert page.count("h14v14h-14z") == 10  # zeros are not drawn
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: explore.link("names", "knn", "fc1"), "differ='names'.*nothing, hands"),
+        (lambda: explore.link("hands", "chance", "fc1"), "attack='chance'.*knn, svm, mlp"),
+        (lambda: explore.link("hands", "knn", "conv"), "layer='conv'.*fc1, output"),
+        (lambda: explore.mingle("hope", "some"), "mitigation='hope'.*noise, bkg-repl"),
+        (lambda: explore.mingle("noise", "all"), "alpha='all'.*a little, some"),
+    ],
+)
+def test_what_cannot_be_linked_or_mingled_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
