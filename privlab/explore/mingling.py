@@ -20,7 +20,7 @@ MITIGATIONS = {
     "mm-aug": ("mm-aug", (0.5, 1, 2, 4), "for each example of one's own {:g} of one cluster added"),
     "dp": ("dp", (1000, 256, 64, 8), "differential privacy of clients, ε = {:g} (δ = 0.001)"),
 }
-USERS, STRENGTH, PREFERENCE, DELTA = 10, 2.0, 1.0, 1e-3
+USERS, STRENGTH, PREFERENCE, DELTA = 10, 1.0, 1.0, 1e-3
 WIDE, HIGH, LEFT, TOP, SIDE = 300, 190, 46, 16, 14  # of the plane, and a cell of a matrix
 ACROSS, UP = (-0.08, 1.2), (0.2, 1.3)  # what the plane shows of privacy and of utility
 
@@ -72,9 +72,10 @@ def _places(name: str, seed: int) -> dict[str, list[tuple[float, float]]]:
 def mingle(mitigation: str, alpha: str, *, name: str = "digits", seed: int = 0) -> Frame:
     """Whether ten made users' second devices are named by a network behind a mitigation, and what the task loses.
 
-    mitigation: one of `MITIGATIONS`, used by all clients throughout; alpha: how much of it, one of `AMOUNTS`. The plane
-    has privacy across and utility up (Figure 11 has privacy the other way round: its ideal is top left). The matrices
-    have who sent an update down and who is named across. One federation, of whose accuracy 120 images tell.
+    mitigation: one of `MITIGATIONS`, used by all clients throughout; alpha: how much of it, one of `AMOUNTS`. The
+    plane has privacy across and utility up (Figure 11 has privacy the other way round: its ideal is top left). The
+    matrices have who sent an update down and who is named across. Who waits names the mean of all updates of a
+    device. One federation, of whose accuracy 120 images tell.
     """
     checks.one_of("mitigation", mitigation, MITIGATIONS)
     checks.one_of("alpha", alpha, AMOUNTS)
@@ -87,6 +88,7 @@ def mingle(mitigation: str, alpha: str, *, name: str = "digits", seed: int = 0) 
     numbers: dict[str, str | tuple[str, ...]] = {
         f"average precision (random scores: {random:.2f})": (f"{before['ap']:.2f}", f"{after['ap']:.2f}"),
         f"named right (a guess: {1 / USERS:.0%})": (f"{before['top1']:.0%}", f"{after['top1']:.0%}"),
+        "precision of who waits": (f"{before['ap_waiting']:.2f}", f"{after['ap_waiting']:.2f}"),
         "accuracy of the task": (f"{before['utility']:.0%}", f"{after['utility']:.0%}"),
         "each client": says,
         "gone of the attack's gain": f"{privacy:.0%}",

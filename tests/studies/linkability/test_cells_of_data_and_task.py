@@ -175,7 +175,7 @@ def test_who_made_an_image_is_asked_of_images_that_nobody_was_trained_on(monkeyp
     assert scores.shape == (len(truth), 4)
     assert torch.allclose(scores.exp().sum(1), torch.ones(len(truth)), atol=1e-5)
     (_, background, _), (net, known, users) = trained
-    found = federation.people("digits", 4, 100)
+    found = federation.everyone({"data": "digits", "users": 4}, 100)
     where, _ = federation.shared_out(found, "random", 100)
     for number, (images, owners) in enumerate(((known, users), (None, truth))):
         own = [each for each in where if each.number == number]

@@ -203,7 +203,7 @@ def test_users_who_differ_in_nothing_are_made_so_and_real_ones_cannot_be():
     cells = hand.cells("digits")
     (plain,) = [cell for cell in cells if hand.NOTHING.items() <= cell.items()]
     made = federation.devices({**SMALL, **hand.NOTHING}, 100, CPU)
-    source = federation.people("digits", 4, 100, 0.0)
+    source = federation.everyone({"data": "digits", "users": 4, "strength": 0.0}, 100)
     assert torch.equal(made.users.unique(), source.users.unique())
     assert plain["control"] == "none"
     for name in federation.SETS["real"]:
