@@ -127,13 +127,13 @@ def test_in_an_open_world_chance_is_one_of_the_seen_and_unknown():
 
 def test_the_papers_numbers_are_read_right():
     found = {
-        (item.printed.dataset, item.printed.variant + item.printed.split.replace("random", ""), item.printed.metric): (
-            item.metric,
-            item.value,
-            item.readings,
+        (each.printed.dataset, each.printed.variant + each.printed.split.replace("random", ""), each.printed.metric): (
+            each.metric,
+            each.value,
+            each.readings,
         )
         for study in (figure_10.STUDY, table_8.STUDY)
-        for item in study.reported
+        for each in study.reported
     }
     assert len(found) == 8
     most = found["PIPA", "MLP open world", "times_chance_max"]
