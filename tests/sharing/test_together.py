@@ -355,12 +355,12 @@ def test_clients_and_settings_that_do_not_fit_are_refused_in_words(some, how, wo
 
 @pytest.mark.parametrize("size", [1e3, 1e5, 1e8])
 def test_a_network_that_noise_blew_up_is_trained_side_by_side_all_the_same(size):
-    """Large numbers cancel, and are rounded otherwise in another batch: no sign that a network draws."""
-    model = models.fully_connected((1, 1024), 10, widths=(64,), seed=3)
+    """Where large numbers cancel, another batch is rounded otherwise: no sign that a network draws."""
+    model = models.fully_connected((1, 256), 20_000, widths=(256,), seed=3)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for each in model.parameters():
             each += size * torch.randn(each.shape, generator=random)
-    some = clients(9, 20, 20, shape=(1, 1024), classes=10)
+    some = clients(9, 20, 20, shape=(1, 256), classes=20_000)
     found = together.local_updates(model, some, **HOW, random=torch.Generator().manual_seed(0))
     assert len(found) == len(some)
