@@ -725,7 +725,7 @@ def test_more_of_a_mitigation_hides_more_and_noise_alone_costs_the_task_most():
         gone = [share(mitigation, alpha, "gone of the attack's gain") for alpha in (mingling.AMOUNTS[0], "most")]
         assert gone[1] > gone[0] + 10
     left = {each: share(each, "most", "left of the accuracy") for each in mingling.MITIGATIONS}
-    assert max(left["noise"], left["dp"]) < 50 < 80 < min(left[each] for each in ("bkg-repl", "rand-aug", "mm-aug"))
+    assert max(left["noise"], left["dp"]) < 60 < 80 < min(left[each] for each in ("bkg-repl", "rand-aug", "mm-aug"))
 
 
 def test_the_matrix_of_users_and_the_numbers_beside_it_are_of_the_same_scores():
