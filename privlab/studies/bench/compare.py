@@ -275,7 +275,10 @@ def _claims(study: Study, table: Table, names: Iterable[str]) -> list[dict[str, 
 
 
 def _sentence(study: Study, claim: Claim, claims: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The verdict over the paper's own data sets, and where it holds and where not; stand-ins are listed, no more."""
+    """The verdict over the paper's own data sets, and where it holds and where not; stand-ins are listed, no more.
+
+    Of a sentence of ours that was measured on none of these all sets speak: nothing stands in for anything there.
+    """
     words = {sentence.HOLDS: True, sentence.FAILS: False, sentence.NOT_RUN: None}
     outcomes: dict[str, sentence.Outcome] = {}
     stand_ins: dict[str, str] = {}
@@ -289,6 +292,9 @@ def _sentence(study: Study, claim: Claim, claims: Sequence[Mapping[str, Any]]) -
                 outcomes[name] = words.get(found, sentence.UNDECIDED)
             elif found != sentence.NOT_RUN:
                 stand_ins[f"{part['data']}, {setting}" if setting else part["data"]] = found
+    if claim.ours and not outcomes:
+        outcomes = {name: words.get(found, sentence.UNDECIDED) for name, found in stand_ins.items()}
+        stand_ins = {}
     where = {word: [n for n, o in outcomes.items() if sentence.word(o) == word] for word in sentence.VERDICTS}
     return {
         "study": study.id,

@@ -342,6 +342,26 @@ def test_a_sentence_is_one_verdict_over_the_papers_data_and_stand_ins_are_listed
     assert sentence(rows(up, "digits"))["verdict"] == "not run"
 
 
+def test_where_nothing_is_the_papers_all_sets_speak_for_a_sentence_of_ours_and_none_for_the_papers():
+    up, down = {1: [0.1], 3: [0.9]}, {1: [0.9], 3: [0.1]}
+    sets = ("mnist-writers", "mitbih")
+
+    def sentence(ours, *tables):
+        claim = Claim("rises", "s. 1", lambda t: t.mean("recall", s=3) > t.mean("recall", s=1), "s", ours=ours)
+        made = study(claims=(claim,), data={"fast": ("digits",), "real": sets, "paper": sets})
+        return studies.compare(made, rows=[row for table in tables for row in table]).sentences[0]
+
+    everywhere = rows(up, "digits"), rows(down, "mitbih")
+    own = sentence(True, *everywhere)
+    assert own["verdict"] == "depends"
+    assert own["where"] == {"holds": ["digits"], "does not hold": ["mitbih"]}
+    assert own["stand_ins"] == {}
+    printed = sentence(False, *everywhere)
+    assert printed["verdict"] == "not run"
+    assert printed["stand_ins"] == {"digits": "holds", "mitbih": "does not hold"}
+    assert sentence(True)["verdict"] == "not run"
+
+
 def test_settings_of_a_sentence_are_named():
     claim = Claim("depends", "s. 1", lambda t: {"with Adam": True, "with SGD": False})
     found = studies.compare(study(claims=(claim,)), rows=rows({1: [0.1]}))
