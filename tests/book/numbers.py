@@ -1894,7 +1894,8 @@ ROWS += [
     ),
     Held(
         LINKED,
-        "stays far below the printed numbers there, and on writers a plain cosine does as well as the networks, or better",
+        "stays far below the printed numbers there, and on writers a plain cosine does as well as the networks, "
+        "or better",
         lambda: tuple(
             Between(matched(data, attack, "first") - matched(data, "cosine", "first"), -0.2, 0.025)
             for data in ("mnist-writers",)
