@@ -121,6 +121,7 @@ def _plane(places: dict[str, list[tuple[float, float]]], chosen: str, step: int)
         parts += f'<text x="{at(share, 1)[0]}" y="{bottom + 16}" text-anchor="middle">{100 * share:.0f} %</text>'
         if share:
             parts += f'<text x="{LEFT - 4}" y="{at(0, share)[1] + 4}" text-anchor="end">{100 * share:.0f} %</text>'
+    end = at(*places[chosen][-1])
     for each in sorted(places, key=chosen.__eq__):  # the chosen one last, above the others
         spots = [at(*place) for place in places[each]]
         line = "L".join(f"{x} {y}" for x, y in [(zero, one), *spots])
@@ -129,7 +130,8 @@ def _plane(places: dict[str, list[tuple[float, float]]], chosen: str, step: int)
         colour, faint = ("var(--pl-accent)", 1) if each == chosen else ("currentColor", 0.6)
         x, y = spots[-1]
         spot = f'x="{x + 8}" y="{y + 4}"' if places[each][-1][0] > 0.9 else f'x="{x}" y="{y - 9}" text-anchor="middle"'
-        name = f"<text {spot}>{each}</text>"
+        hidden = each != chosen and abs(x - end[0]) < 60 and abs(y - end[1]) < 18  # under the chosen one's name
+        name = "" if hidden else f"<text {spot}>{each}</text>"
         parts += f'<g opacity="{faint}"><g stroke="{colour}">{drawn}</g>{name}</g>'
     x, y = at(*places[chosen][step])
     parts += f'<circle cx="{x}" cy="{y}" r="8" fill="none" stroke="var(--pl-accent)" stroke-width="3"/>'
