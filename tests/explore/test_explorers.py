@@ -725,7 +725,16 @@ def test_more_of_a_mitigation_hides_more_and_noise_alone_costs_the_task_most():
         gone = [share(mitigation, alpha, "gone of the attack's gain") for alpha in (mingling.AMOUNTS[0], "most")]
         assert gone[1] > gone[0] + 10
     left = {each: share(each, "most", "left of the accuracy") for each in mingling.MITIGATIONS}
-    assert max(left["noise"], left["dp"]) < 60 < 80 < min(left[each] for each in ("bkg-repl", "rand-aug", "mm-aug"))
+    assert max(left["noise"], left["dp"]) + 20 < min(left[each] for each in ("bkg-repl", "rand-aug", "mm-aug"))
+
+
+def test_who_waits_gets_most_back_where_noise_hid_each_update():
+    """What the chapter says under its explorer."""
+    back = {}
+    for setting, frame in explore.mingle_explorer().stored.items():
+        with_it = {title.partition(" (")[0]: values[1] for title, values in frame.numbers.items()}
+        back[setting] = float(with_it["precision of who waits"]) - float(with_it["average precision"])
+    assert max(back, key=back.get) == key({"mitigation": "noise", "alpha": "much"})
 
 
 def test_the_matrix_of_users_and_the_numbers_beside_it_are_of_the_same_scores():
