@@ -12,7 +12,7 @@ from privlab.studies.bench import sentence, show, verdict
 from privlab.studies.bench.printed import Reading, Reported
 from privlab.studies.bench.registry import get
 from privlab.studies.bench.store import Row, Store
-from privlab.studies.bench.study import PAPER_DATA, Claim, Study, Table, cell_key
+from privlab.studies.bench.study import Claim, Study, Table, cell_key
 
 
 @dataclass
@@ -98,7 +98,8 @@ class Comparison:
 
     def show(self, data: str, metrics: Sequence[str] = (), *, signs: bool = True, **settings: Any) -> Any:
         """The table for a page: verdicts as signs, which the caption explains unless `signs` is false."""
-        return show.styled(self.rows, self.study.source, data, metrics, settings, signs)
+        where = f"{self.study.source}, on {show.title(data, *self.study.called(data))}"
+        return show.styled(self.rows, where, data, metrics, settings, signs)
 
     def curve(self, data: str, metric: str, knob: str, **settings: Any) -> pd.DataFrame:
         """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, measured cells only."""
@@ -157,7 +158,7 @@ def compare(study: str | Study, store: Store | None = None, rows: Sequence[Row] 
 
 def _lines(study: Study, table: Table, data: str, store: Store) -> list[Line]:
     """The cells of one data set, measured or in the paper's grid, with the verdict of each by itself."""
-    dataset, own = PAPER_DATA.get(data, ("", False))
+    dataset, own = study.called(data)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in table.rows:
         groups.setdefault(cell_key(row["cell"]), []).append(row)
@@ -285,7 +286,8 @@ def _sentence(study: Study, claim: Claim, claims: Sequence[Mapping[str, Any]]) -
     for part in claims:
         if part["claim"] != claim.text:
             continue
-        title, own = PAPER_DATA.get(part["data"], (part["data"], False))
+        title, own = study.called(part["data"])
+        title = title or part["data"]
         for setting, found in part["settings"].items():
             name = f"{title}, {setting}" if setting else title
             if own:

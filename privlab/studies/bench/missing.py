@@ -19,7 +19,7 @@ from privlab.data import fetch
 from privlab.studies.bench.registry import STUDIES
 from privlab.studies.bench.runner import Task, code_version, not_done, rows_of, run_group
 from privlab.studies.bench.store import Row, Store
-from privlab.studies.bench.study import PAPER_DATA, Cell, Study, alone, cell_key
+from privlab.studies.bench.study import Cell, Study, alone, cell_key
 
 
 class OutOfTimeError(Exception):
@@ -160,7 +160,7 @@ def _units(study: Study, tasks: Sequence[Task], rows: Sequence[Row]) -> list[Uni
 
 
 def _printed(study: Study, cell: Cell) -> list[Any]:
-    dataset = PAPER_DATA.get(cell["data"], ("", False))[0]
+    dataset = study.called(cell["data"])[0]
     return [item.printed for item in study.printed(dataset, cell).values()]
 
 

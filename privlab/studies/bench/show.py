@@ -8,7 +8,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from privlab.studies.bench import verdict
-from privlab.studies.bench.study import PAPER_DATA, cell_key
+from privlab.studies.bench.study import cell_key
 
 SIGNS = {
     verdict.AGREES: "✓",
@@ -73,9 +73,9 @@ def common(rows: Rows, data: str, settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def styled(
-    rows: Rows, source: str, data: str, metrics: Sequence[str], settings: Mapping[str, Any], signs: bool = True
+    rows: Rows, where: str, data: str, metrics: Sequence[str], settings: Mapping[str, Any], signs: bool = True
 ) -> Styler:
-    """The table for a page; the caption names the data, the draws, and with `signs` the signs that occur."""
+    """The table for a page; the caption says `where` it stands, the draws, and with `signs` the signs that occur."""
     fits = {"data": data, **settings}.items()
     chosen = [row for row in rows if fits <= row["cell"].items() and (not metrics or row["metric"] in metrics)]
     counts = sorted({row["n"] for row in chosen if row["n"]})
@@ -88,9 +88,7 @@ def styled(
     # A word for those who hear the page; course.css hides it from those who see the signs.
     table = table.rename(columns={"verdict": '<span class="pl-heard">verdict</span>'})
     table = table.rename(columns=lambda name: name.replace("_", " "))
-    caption = f"{source}, on {_title(data)}" + (
-        f", n = {' or '.join(map(str, counts))} seed{'' if counts == [1] else 's'}" if counts else ""
-    )
+    caption = where + (f", n = {' or '.join(map(str, counts))} seed{'' if counts == [1] else 's'}" if counts else "")
     meant = f" {', '.join(_meanings(words, raised))}." if signs and words else ""
     return table.style.hide(axis="index").format(precision=3).set_caption(f"{caption}.{meant}")
 
@@ -105,9 +103,9 @@ def _meanings(words: Collection[str], raised: Collection[str]) -> list[str]:
     return signs + [f"{letter} {meaning}" for said, (letter, meaning) in RAISED.items() if said in raised]
 
 
-def _title(data: str) -> str:
-    title, own = PAPER_DATA.get(data, (data, True))
-    return title if own else f"{data}, a stand-in for {title}"
+def title(data: str, printed: str, own: bool) -> str:
+    """A data set as a caption names it: as the paper prints it, or as what stands in for that."""
+    return data if not printed else printed if own else f"{data}, a stand-in for {printed}"
 
 
 def sign(said: str) -> str:

@@ -28,6 +28,7 @@ PAPER_DATA = {
     "pathmnist": ("PathMNIST", True),
     "fashion-mnist": ("FMNIST", True),
     "cifar100": ("CIFAR-100", True),
+    "emnist-digits": ("EMNIST", True),
     "location30": ("Location-30", True),
     "mnist-writers": ("OpenImages", False),
     "mitbih": ("PIPA", False),
@@ -135,7 +136,8 @@ class Study:
     `workers` how many cells at most run at a time (None: any number), where memory is what limits.
     `scale(cell, item)` says what is smaller in a cell than in the paper, as far as a printed number is concerned; empty
     for the paper's own scale. `runs` is of how many runs the paper prints means. `takes`: the data that it can be
-    run on; `others(cell)`: further data sets that a cell reads. `subject(cell, seed, device)`: what a cell measures,
+    run on; `others(cell)`: further data sets that a cell reads. `stands`: of ours the paper's set that it stands in for
+    here, where it is another than elsewhere. `subject(cell, seed, device)`: what a cell measures,
     such as a trained network, for those who want to look.
     """
 
@@ -162,11 +164,16 @@ class Study:
     takes: Takes = field(default_factory=Takes)
     load: Callable[[str], Any] | None = None
     others: Callable[[Cell], tuple[str, ...]] = _no_others
+    stands: Mapping[str, str] = field(default_factory=dict)
     subject: Callable[[Cell, int, torch.device], Any] | None = None
 
     def version_on(self, name: str) -> int:
         """The version of the rows about a data set."""
         return self.versions.get(name, self.version)
+
+    def called(self, name: str) -> tuple[str, bool]:
+        """What the paper calls a data set of ours, or the one it stands in for; and whether it is that very one."""
+        return (self.stands[name], False) if name in self.stands else PAPER_DATA.get(name, ("", False))
 
     def check(self, name: str) -> None:
         """Load a data set, downloading it where it is missing, and see that the study can take it.
