@@ -15,22 +15,23 @@ from privlab.flower.client import client_app
 from privlab.flower.deployment import Deployment, write_app
 from privlab.flower.local import LocalGrid, quietly, simulate
 from privlab.flower.records import difference, load, record
+from privlab.flower.running import Round, finished, rounds
 from privlab.flower.servers import Eavesdropper, Heard, Malicious
 
 __all__ = [
-    "Audit",
     "Deployment",
     "Eavesdropper",
     "Heard",
     "LocalGrid",
     "Malicious",
-    "audit",
-    "audit_mod",
+    "Round",
     "client_app",
     "difference",
+    "finished",
     "load",
     "quietly",
     "record",
+    "rounds",
     "simulate",
     "write_app",
 ]

@@ -40,8 +40,10 @@ def client_app(
     def train(message: Message, context: Context) -> Message:
         part, parts = (int(context.node_config[name]) for name in ("partition-id", "num-partitions"))
         own = client(part, parts)
-        model = load(network(), message.content["arrays"])
-        number = int(message.content["config"]["server-round"])
+        (arrays,) = message.content.array_records.values()
+        (config,) = message.content.config_records.values()
+        model = load(network(), arrays)
+        number = config.get("server-round", 0)
         random = runtime.generator(runtime.derive(seed, "flower", part, number))
         update = local_update(model, own, epochs=epochs, batch=batch, lr=lr, random=random, loss=loss)
         state = model.state_dict()

@@ -115,7 +115,7 @@ def simulate(server: ServerApp, app: ClientApp, nodes: int, *, cores: float = 1.
     import ray
 
     checks.whole("nodes", nodes)
-    resources = {"num_cpus": cores, "num_gpus": gpus}
+    resources: dict[str, Any] = {"num_cpus": cores, "num_gpus": gpus}
     with quietly(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -22,13 +22,13 @@ from privlab.sharing.messages import Gradient, Update
 class Heard:
     """What a server has of one client in one round.
 
-    partition: which data the client said it has (None: it did not say). trapped: it had been sent another model than
+    partition: which data the client said it has (-1: it did not say). trapped: it had been sent another model than
     the strategy's.
     """
 
     round: int
     node: int
-    partition: int | None
+    partition: int
     examples: int
     update: Update
     trapped: bool = False
@@ -89,7 +89,7 @@ class Eavesdropper(Strategy):
         (answer,), (counts,) = content.array_records.values(), content.metric_records.values()
         update = difference(self.model, self._sent[node], answer)
         said = {name: value for each in content.config_records.values() for name, value in each.items()}
-        part, examples = said.get("partition-id"), counts["num-examples"]
+        part, examples = said.get("partition-id", -1), counts["num-examples"]
         return Heard(number, node, part, int(examples), update, node in self._trapped)  # type: ignore[arg-type]
 
     def configure_evaluate(

@@ -131,9 +131,9 @@ def _in_flower(cell: Cell, seed: int) -> dict[int, federated.Gradient]:
 
     from privlab import flower
 
-    strategy = flower.Malicious(
-        FedAvg(fraction_evaluate=0.0), network(cell, seed), lambda model: trapped(cell, model, seed)
-    )
+    with flower.quietly():
+        everyone = FedAvg(fraction_evaluate=0.0, min_train_nodes=USERS, min_available_nodes=USERS)
+    strategy = flower.Malicious(everyone, network(cell, seed), lambda model: trapped(cell, model, seed))
     server = ServerApp()
 
     @server.main()
@@ -144,7 +144,11 @@ def _in_flower(cell: Cell, seed: int) -> dict[int, federated.Gradient]:
         lambda: network(cell, seed), lambda part, _: client(cell["data"], seed, part), batch=BATCH, lr=LR, seed=seed
     )
     flower.simulate(server, app, USERS)
-    return {heard.partition: heard.gradient() for heard in strategy.heard}
+    if len(strategy.heard) != USERS:
+        raise RuntimeError(f"{len(strategy.heard)} of {USERS} users answered: {strategy.missing}")
+    return {
+        user: heard.gradient() for user, heard in enumerate(sorted(strategy.heard, key=lambda each: each.partition))
+    }
 
 
 def readings(row: Printed) -> list[Reading]:

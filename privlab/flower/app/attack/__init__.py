@@ -1,0 +1,1 @@
+"""A Flower app whose server attacks: `flwr run` it as it is."""

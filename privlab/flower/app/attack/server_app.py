@@ -1,0 +1,21 @@
+"""The server: in one round it sends trap weights, and reads every client before it aggregates."""
+
+from flwr.serverapp import ServerApp
+from flwr.serverapp.strategy import FedAvg
+
+from attack.task import network
+from privlab import flower
+from privlab.attacks import trap_weights
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid, context):
+    """FedAvg, but for the round in which it attacks."""
+    config = context.run_config
+    honest = FedAvg(fraction_evaluate=0.0, min_available_nodes=config["nodes"])
+    server = flower.Malicious(
+        honest, network(), lambda model: trap_weights.plant(model, 0.9, sigma=5e-4), rounds=[config["attacked"]]
+    )
+    flower.rounds(server, grid, config["rounds"], folder=config["results"], timeout=config["timeout"])
