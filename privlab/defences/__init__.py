@@ -1,10 +1,21 @@
 """One file per defence. Each says where it acts: on the data, in training, or on the release."""
 
-from privlab.defences import client_dp, crowd, detection, dp_sgd, laplace_noise, nopeek, regularisation, soteria
+from privlab.defences import (
+    aggregation,
+    client_dp,
+    crowd,
+    detection,
+    dp_sgd,
+    laplace_noise,
+    nopeek,
+    regularisation,
+    soteria,
+)
 from privlab.defences.laplace_noise import laplace
 from privlab.defences.perturbation import clip, clip_and_noise, gaussian, noise_std, prune
 
 __all__ = [
+    "aggregation",
     "client_dp",
     "clip",
     "clip_and_noise",

@@ -11,6 +11,7 @@ except ImportError:
     raise ImportError("privlab.flower needs Flower: python -m pip install 'privlab[flower]'") from None
 
 
+from privlab.flower.auditing import Audit, audit, audit_mod, traps
 from privlab.flower.client import client_app
 from privlab.flower.deployment import Deployment, write_app
 from privlab.flower.local import LocalGrid, quietly, simulate
@@ -19,12 +20,15 @@ from privlab.flower.running import Round, finished, rounds
 from privlab.flower.servers import Eavesdropper, Heard, Malicious
 
 __all__ = [
+    "Audit",
     "Deployment",
     "Eavesdropper",
     "Heard",
     "LocalGrid",
     "Malicious",
     "Round",
+    "audit",
+    "audit_mod",
     "client_app",
     "difference",
     "finished",
@@ -33,5 +37,6 @@ __all__ = [
     "record",
     "rounds",
     "simulate",
+    "traps",
     "write_app",
 ]

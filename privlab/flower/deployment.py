@@ -1,5 +1,6 @@
 """Flower as it is deployed: a SuperLink and SuperNodes as processes, here on loopback."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -124,10 +125,8 @@ class Deployment:
             _signal(process, signal.SIGTERM)
         until = time.monotonic() + 10
         for process in self._running.values():
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             _signal(process, signal.SIGKILL)  # also of what it left behind in its group
             process.wait()
         self._running.clear()
@@ -158,10 +157,8 @@ class Deployment:
 
 def _signal(process: subprocess.Popen, number: int) -> None:
     """To a process and all that it started, which share its group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _free() -> int:
