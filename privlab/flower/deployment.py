@@ -3,13 +3,15 @@
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
+
+import psutil
 
 from privlab import checks
 
@@ -68,8 +70,15 @@ class Deployment:
         self.stop()
 
     def start_link(self) -> None:
-        """Start the SuperLink, anew where it was killed: nodes come back to it by themselves."""
-        options = ["--insecure", "--disable-runtime-dependency-installation", "--host", "127.0.0.1"]
+        """Start the SuperLink, anew where it was killed: it knows its nodes from its file, and they come back to it."""
+        options = [
+            "--database",
+            str(self.folder / "link.db"),
+            "--insecure",
+            "--disable-runtime-dependency-installation",
+            "--host",
+            "127.0.0.1",
+        ]
         self._start("link", "flower-superlink", *options, "--port", str(self.port))
         self._wait("link", "Uvicorn running")
 
@@ -78,13 +87,14 @@ class Deployment:
         options = ["--insecure", "--superlink", self.address, "--host", "127.0.0.1", "--port", str(_free())]
         self._start(f"node-{part}", "flower-supernode", *options, "--node-config", own)
 
-    def run(self, app: str | Path, *, timeout: float = 300, **config: object) -> str:
+    def run(self, app: str | Path, *, patience: float = 300, **config: object) -> str:
         """`flwr run` an app, and wait for it; returns its log. config: what to change in its configuration.
 
-        Raises RuntimeError with the log's last lines where the run fails, TimeoutError where it takes longer.
+        Raises RuntimeError with the log's last lines where the run fails, TimeoutError where it takes longer than
+        `patience` seconds.
         """
         self.submit(app, **config)
-        return self.wait(timeout)
+        return self.wait(patience)
 
     def submit(self, app: str | Path, **config: object) -> None:
         """`flwr run` an app, and do not wait for it."""
@@ -92,16 +102,15 @@ class Deployment:
         extra = ["--run-config", given] if given else []
         self._start("run", "flwr", "run", str(Path(app).resolve()), "loop", "--stream", *extra)
 
-    def wait(self, timeout: float = 300) -> str:
-        """Until the run that was submitted ends; returns its log."""
+    def wait(self, patience: float = 300) -> str:
+        """Until the run that was submitted ends; returns its log. Raises as `run` does."""
         process = self._running["run"]
         try:
-            process.wait(timeout)
+            process.wait(patience)
         except subprocess.TimeoutExpired:
             self.kill("run")
-            raise TimeoutError(
-                f"the run took longer than {timeout:g} seconds; its log: {self.log('run')[-500:]}"
-            ) from None
+            said = self.log("run")[-500:]
+            raise TimeoutError(f"the run took longer than {patience:g} seconds; its log ends with: {said}") from None
         log = self.log("run")
         if process.returncode or "ERROR" in log:
             raise RuntimeError(f"the run failed; its log ends with: {log[-1500:]}")
@@ -110,9 +119,7 @@ class Deployment:
     def kill(self, name: str) -> None:
         """End `link`, `run` or `node-0` at once, with all that it started, as a power cut does."""
         checks.one_of("name", name, self._running)
-        process = self._running.pop(name)
-        _signal(process, signal.SIGKILL)
-        process.wait()
+        _end([self._running.pop(name)], patience=0)
 
     def log(self, name: str) -> str:
         """What a process has said so far."""
@@ -121,14 +128,7 @@ class Deployment:
 
     def stop(self) -> None:
         """End every process, and what they started."""
-        for process in self._running.values():
-            _signal(process, signal.SIGTERM)
-        until = time.monotonic() + 10
-        for process in self._running.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.1, until - time.monotonic()))
-            _signal(process, signal.SIGKILL)  # also of what it left behind in its group
-            process.wait()
+        _end(list(self._running.values()), patience=10)
         self._running.clear()
 
     def _start(self, name: str, program: str, *options: str) -> None:
@@ -155,10 +155,20 @@ class Deployment:
         return log
 
 
-def _signal(process: subprocess.Popen, number: int) -> None:
-    """To a process and all that it started, which share its group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def _end(started: Sequence[subprocess.Popen], patience: float) -> None:
+    """End processes and all that they started: asked first, where there is patience, then at once."""
+    family = []
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            head = psutil.Process(process.pid)
+            family += [head, *head.children(recursive=True)]
+    for how in ("terminate", "kill") if patience else ("kill",):
+        for each in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                getattr(each, how)()
+        psutil.wait_procs(family, patience or 10)
+    for process in started:
+        process.wait()
 
 
 def _free() -> int:

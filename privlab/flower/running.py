@@ -1,6 +1,7 @@
 """Rounds that are written as they end, so that a server that was killed goes on."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,20 @@ class Round:
 
 
 def rounds(
-    server: Eavesdropper, grid: Grid, number: int, *, folder: str | Path, timeout: float | None = None
+    server: Eavesdropper,
+    grid: Grid,
+    number: int,
+    *,
+    folder: str | Path,
+    nodes: int = 0,
+    timeout: float | None = None,
 ) -> list[Round]:
     """Federated training by `server` until there are `number` rounds in `folder`, each written once it is done.
 
     Rounds that are there already are read, and the next one starts from the model after the last. timeout: seconds that
-    a round waits for its clients; what has come by then is aggregated. Raises OSError where the folder cannot be
-    written, ValueError where what it holds is of another model.
+    a round waits for its clients; what has come by then is aggregated. nodes: so many are waited for at the beginning,
+    as Flower's strategies do in every round, and would for ever after one is lost. Raises OSError where the folder
+    cannot be written, ValueError where what it holds is of another model.
     """
     checks.whole("number", number)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -41,6 +49,8 @@ def rounds(
     model = networks.duplicate(server.model)
     if done:
         _take(model, done[-1], Path(folder))
+    while len(done) < number and len(list(grid.get_node_ids())) < nodes:
+        time.sleep(0.5)
     for now in range(len(done) + 1, number + 1):
         already = len(server.heard)
         messages = server.configure_train(now, record(model), ConfigRecord(), grid)
@@ -62,7 +72,8 @@ def finished(folder: str | Path) -> list[Round]:
             heard = [Heard(**{**each, "update": Update(*each["update"])}) for each in held["heard"]]
             found.append(Round(held["number"], held["state"], heard, held["missing"]))
         except Exception as error:  # torch.load raises what the file makes it
-            raise ValueError(f"{path} is no round of ours ({type(error).__name__}: {error}); remove it") from error
+            said = str(error).partition(".")[0]
+            raise ValueError(f"{path} is no round of ours ({type(error).__name__}: {said}); remove it") from error
     return found
 
 

@@ -68,7 +68,7 @@ class Eavesdropper(Strategy):
         """Read each answer; what was trained honestly goes to the strategy."""
         missing = dict.fromkeys(self._sent, "no answer in time")
         honest = []
-        for reply in replies:
+        for reply in sorted(replies, key=lambda each: each.metadata.src_node_id):  # Flower asks in random order
             node = reply.metadata.src_node_id
             if reply.has_error():
                 missing[node] = " ".join((reply.error.reason or "an error without a reason").split())

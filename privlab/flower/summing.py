@@ -31,8 +31,8 @@ def secagg_mods(network: Callable[[], nn.Module]) -> Sequence[Any]:
         given = legacy.recorddict_to_fitins(message.content, keep_input=True)
         names = list(network().state_dict())
         arrays = [torch.from_numpy(each.copy()) for each in parameters_to_ndarrays(given.parameters)]
-        content = {"arrays": ArrayRecord(dict(zip(names, arrays, strict=True))), "config": ConfigRecord()}
-        message.content = RecordDict(content)
+        weights = ArrayRecord(dict(zip(names, arrays, strict=True)))
+        message.content = RecordDict({"arrays": weights, "config": ConfigRecord()})
         answer = call_next(message, context)
         if answer.has_error():
             return answer
@@ -57,10 +57,10 @@ def secagg_round(
     """One round under SecAgg+: the mean change of the weights, by numbers of examples, which is all the server learns.
 
     model: what the clients are sent, honest or not. threshold: of the shares of a client's key, how many take its mask
-    off (a number, or a part of them). clip, levels, most: weights are cut off at `clip`, multiplied by a client's number
-    of examples over `most`, and rounded to `levels` steps from -clip to clip; levels times the clients stay below 2^32.
-    All are the server's to choose, and what is small for them is lost. Raises RuntimeError where too few clients are
-    left. Source: Bell et al. 2020 (SecAgg+).
+    off (a number, or a part of them). clip, levels, most: weights are cut off at `clip`, multiplied by a client's
+    number of examples over `most`, and rounded to `levels` steps from -clip to clip; levels times the clients stay
+    below 2^32. All are the server's to choose, and what is small for them is lost. Raises RuntimeError where too few
+    clients are left. Source: Bell et al. 2020 (SecAgg+).
     """
     checks.number("clip", clip, 0, open_low=True)
     checks.whole("levels", levels, 2, 2**31)
@@ -80,4 +80,4 @@ def secagg_round(
         raise RuntimeError("SecAgg+ gave no sum: fewer clients are left than its threshold, or none trained anything")
     trained = {name for name, each in model.named_parameters() if each.requires_grad}
     pairs = zip(state.items(), found, strict=True)
-    return Update({name: now - before for (name, before), now in pairs if name in trained}, {})
+    return Update({name: (now.double() - old.double()).to(old) for (name, old), now in pairs if name in trained}, {})

@@ -14,8 +14,9 @@ app = ServerApp()
 def main(grid, context):
     """FedAvg, but for the round in which it attacks."""
     config = context.run_config
-    honest = FedAvg(fraction_evaluate=0.0, min_available_nodes=config["nodes"])
+    honest = FedAvg(fraction_evaluate=0.0)
     server = flower.Malicious(
         honest, network(), lambda model: trap_weights.plant(model, 0.9, sigma=5e-4), rounds=[config["attacked"]]
     )
-    flower.rounds(server, grid, config["rounds"], folder=config["results"], timeout=config["timeout"])
+    which = {name: config[name] for name in ("nodes", "timeout")}
+    flower.rounds(server, grid, config["rounds"], folder=config["results"], **which)
