@@ -18,10 +18,9 @@ import privlab
 from privlab import checks, runtime
 from privlab.data import fetch
 from privlab.studies.bench.registry import STUDIES, get
+from privlab.studies.bench.shards import Task, numbers, part
 from privlab.studies.bench.store import Row, Store
 from privlab.studies.bench.study import Cell, Study, cell_key
-
-Task = tuple[Cell, int]
 
 
 def code_version() -> str:
@@ -45,10 +44,12 @@ def run(
     store: Store | None = None,
     progress: bool = True,
     ray: str | None = None,
+    shard: str | None = None,
 ) -> list[Row]:
     """Measure what is missing of a study's grid; return every row of that grid, stored ones included.
 
-    data: one data set instead of the profile's (a name, or a path to your own). seeds: how many, from 0.
+    data: one data set instead of the profile's (a name, or a path to your own). seeds: how many, from 0. shard: one
+    part of the grid only, as in `2/8`, see `shards.part`.
     Each finished cell is written at once, so that a stopped run goes on where it was. With `workers` > 1
     groups of cells run in as many processes, one thread each; with `ray` on the Ray cluster at that address.
     Before the first cell is measured the data are downloaded and looked at, and the results' folder is tried.
@@ -64,9 +65,11 @@ def run(
             f"{study.id} is not among the registered studies, so that other processes cannot find it; use workers=1"
         )
     checks.whole("seeds", seeds if seeds is not None else 1)
+    shard = "1/1" if shard is None else shard
+    numbers(shard)
     where = str(runtime.device(device))
     store = store or Store(study)
-    grid = _grid(study, profile, data, seeds)
+    grid = part(study, _grid(study, profile, data, seeds), shard)
     missing = _ready(study, store, grid)
     groups = _groups(study, missing)
     origin = {"profile": profile, "code": code_version()}
