@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +167,18 @@ def _on_ray(address: str, calls: list[tuple], most: int | None) -> Iterable[list
         yield from ray.get(ready)
 
 
+def exact() -> AbstractContextManager[None]:
+    """On a card what a CPU computes: convolutions in float32, not in TF32, and the same result each time."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
 def rows_of(study: Study, group: list[Task], device: str, origin: dict[str, str]) -> Iterable[Row]:
     """One row a task, as it is measured."""
     for cell, seed in group:
         checksum, source = study.checksum(cell["data"])
         start = time.perf_counter()
-        metrics = study.run(cell, seed, torch.device(device))
+        with exact():
+            metrics = study.run(cell, seed, torch.device(device))
         seconds = time.perf_counter() - start
         yield {
             "study": study.id,
