@@ -35,8 +35,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 def pytest_ignore_collect(collection_path, config):
     """`-m gpu` reads nothing but the tests of a card: others import packages that a machine with one may not have."""
-    others = collection_path.name.startswith("test_") and "gpu" not in collection_path.parts
-    return True if config.option.markexpr == "gpu" and others else None
+    here = collection_path.parent == Path(__file__).parent
+    return True if config.option.markexpr == "gpu" and here and collection_path.name != "gpu" else None
 
 
 def pytest_collection_modifyitems(config, items):

@@ -125,8 +125,17 @@ def test_ray_that_is_not_installed_is_named(capsys, monkeypatch):
 def test_options_reach_the_run(monkeypatch, tmp_path):
     got = {}
     monkeypatch.setattr(studies, "run", lambda study, **options: got.update(options) or [])
-    options = {"profile": "real", "data": "x", "seeds": 4, "device": "cpu", "workers": 3, "ray": "a", "shard": "1/2"}
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    options = {
+        "profile": "real",
+        "data": "x",
+        "seeds": 4,
+        "device": "cpu",
+        "workers": 3,
+        "ray": "a",
+        "gpus_per_cell": 0.5,
+        "shard": "1/2",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     assert cli.main(["run", FAST, *words, "--results", str(tmp_path)]) == 0
     assert got.pop("store").folder == tmp_path
     assert got == options

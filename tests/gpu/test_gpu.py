@@ -19,7 +19,7 @@ from torch import nn
 from privlab import data, models, networks, studies
 from privlab.defences import dp_sgd
 from privlab.sharing import federated
-from privlab.studies.bench.runner import exact
+from privlab.studies.bench.measure import exact
 from privlab.studies.bench.study import cell_key
 from tests.gpu.alike import apart, metrics_apart
 from tests.gpu.pipelines import NEAR, PIPELINES, SAME

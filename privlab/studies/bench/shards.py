@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from privlab.studies.bench.study import Cell, Study, alone, cell_key
 
@@ -21,6 +21,11 @@ def numbers(shard: str) -> tuple[int, int]:
     return number, count
 
 
+def shared(study: Study, cell: Cell) -> Hashable:
+    """What cells have in common that must be measured one after the other in one process, since they share draws."""
+    return cell_key(cell) if study.together is alone else study.together(cell)
+
+
 def part(study: Study, grid: Sequence[Task], shard: str) -> list[Task]:
     """One part of a grid, as `numbers` reads it; of all parts each task is in one.
 
@@ -30,10 +35,9 @@ def part(study: Study, grid: Sequence[Task], shard: str) -> list[Task]:
     tasks; some are then empty. Raises ValueError for what is no part.
     """
     number, count = numbers(shard)
-    units: dict[object, list[int]] = {}
+    units: dict[Hashable, list[int]] = {}
     for place, (cell, seed) in enumerate(grid):
-        shared = cell_key(cell) if study.together is alone else study.together(cell)
-        units.setdefault((shared, seed), []).append(place)
+        units.setdefault((shared(study, cell), seed), []).append(place)
 
     def order(unit: list[int]) -> tuple[int, int]:
         cell, seed = grid[unit[0]]
