@@ -6,6 +6,7 @@ All sessions share one environment in .nox/shared, so that a fresh machine insta
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -93,6 +94,15 @@ def slides(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Every race against the straightforward way, in one table; `-- --quick` or `-- --json`."""
     run(session, "python", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Every attack, every defence and a cell of every study on a CUDA card, beside the CPU's result."""
+    sees = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    if subprocess.run([BIN / "python", "-c", sees]).returncode:
+        session.error("torch sees no CUDA card here, so that every one of these tests would be skipped")
+    run(session, "pytest", "-n", str(min(8, os.cpu_count() or 1)), "--durations=15", "-m", "gpu", *session.posargs)
 
 
 @nox.session(default=False)

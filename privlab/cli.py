@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", type=int, help="how many seeds, from 0")
     run.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a card if there is one)")
     run.add_argument("--workers", type=int, default=1, help="processes (default 1)")
-    run.add_argument("--ray", metavar="ADDRESS", help="send cells to this Ray cluster (local: start one here)")
+    run.add_argument("--ray", metavar="ADDRESS", help="send cells to this Ray cluster: HOST:PORT, auto or local")
+    run.add_argument("--gpus-per-cell", type=float, metavar="SHARE", help="with --ray: of a card, as in 0.25")
+    run.add_argument("--shard", metavar="I/N", help="part I of N of the grid, as in 2/8: for array jobs")
     compare = commands.add_parser("compare", help="reported numbers beside measured ones")
     compare.add_argument("study")
     covering = commands.add_parser("coverage", help="one verdict for each value that the papers print")
@@ -185,8 +187,9 @@ def _print_coverage(folder: Path | None, as_lines: bool) -> None:
 
 
 def _missing(arguments: argparse.Namespace) -> None:
-    if any(given is not None for given in (arguments.study, arguments.data, arguments.seeds, arguments.ray)):
-        raise ValueError("--missing goes over all studies; leave the study, --data, --seeds and --ray out")
+    of_a_study = ("study", "data", "seeds", "ray", "gpus_per_cell", "shard")
+    if any(getattr(arguments, name) is not None for name in of_a_study):
+        raise ValueError("--missing goes over all studies; leave the study, --data, --seeds, --ray and --shard out")
     left = studies.run_missing(
         profile=arguments.profile,
         paper=arguments.paper,
@@ -217,12 +220,15 @@ def _run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         store=studies.Store(study, arguments.results),
         ray=arguments.ray,
+        gpus_per_cell=arguments.gpus_per_cell,
+        shard=arguments.shard,
     )
     if arguments.json:
         for row in rows:
             print(json.dumps(row))
     else:
-        print(f"{len(rows)} rows of {study.id}; `privlab compare {study.id}` prints them beside the paper's")
+        part = f" in shard {arguments.shard}" if arguments.shard else ""
+        print(f"{len(rows)} rows of {study.id}{part}; `privlab compare {study.id}` prints them beside the paper's")
     return None
 
 

@@ -15,20 +15,28 @@ REAL_DATA = Path(os.environ.get("PRIVLAB_DATA", BESIDE))
 
 # By far the longest, so that several workers begin with them: a long test that begins last leaves the others idle.
 CHAPTER = "tests/book/test_chapters.py::test_chapter_executes["
+CARD = "tests/gpu/test_gpu.py::"
 FIRST = (CHAPTER, "tests/explore/", "tests/studies/")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file goes to one worker, which computes its fixtures and what it remembers once; each chapter by itself."""
+    """A file goes to one worker, which computes its fixtures and what it remembers once; chapters, and tests on a card,
+    each by itself."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return nodeid if nodeid.startswith(CHAPTER) else super()._split_scope(nodeid)
+            return nodeid if nodeid.startswith((CHAPTER, CARD)) else super()._split_scope(nodeid)
 
     config.option.loadscopereorder = False  # it would put what has the fewest tests last: the chapters
     return Scheduling(config, log)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`-m gpu` reads nothing but the tests of a card: others import packages that a machine with one may not have."""
+    here = collection_path.parent == Path(__file__).parent
+    return True if config.option.markexpr == "gpu" and here and collection_path.name != "gpu" else None
 
 
 def pytest_collection_modifyitems(config, items):
@@ -38,12 +46,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup():
-    """One thread, set before each test: numba, which dcor brings along, sets it for all of OpenMP when it is loaded.
+def pytest_runtest_setup(item):
+    """A test of a card needs one. Each has one thread, set before it, since numba, which dcor brings along, sets it for
+    all of OpenMP when it is loaded.
 
     Two threads in each of two workers wait for one another, and small convolutions take twenty times as long.
     """
     torch.set_num_threads(1)
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA card here")
 
 
 @pytest.fixture(autouse=True)

@@ -125,8 +125,17 @@ def test_ray_that_is_not_installed_is_named(capsys, monkeypatch):
 def test_options_reach_the_run(monkeypatch, tmp_path):
     got = {}
     monkeypatch.setattr(studies, "run", lambda study, **options: got.update(options) or [])
-    options = {"profile": "real", "data": "x", "seeds": 4, "device": "cpu", "workers": 3, "ray": "a"}
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    options = {
+        "profile": "real",
+        "data": "x",
+        "seeds": 4,
+        "device": "cpu",
+        "workers": 3,
+        "ray": "a",
+        "gpus_per_cell": 0.5,
+        "shard": "1/2",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     assert cli.main(["run", FAST, *words, "--results", str(tmp_path)]) == 0
     assert got.pop("store").folder == tmp_path
     assert got == options
@@ -162,7 +171,13 @@ def test_an_altered_file_is_listed_as_such_and_the_list_goes_on(monkeypatch, tmp
         (["run", FAST, "--device", "meta"], "device='meta' cannot compute here"),
         (["run", FAST, "--results", "FILE"], "results cannot be written to"),
         (["run", FAST, "--budget", "5m"], "belong to --missing"),
-        (["run", "--missing", "--seeds", "0"], "leave the study, --data, --seeds and --ray out"),
+        (["run", "--missing", "--seeds", "0"], "leave the study, --data, --seeds, --ray and --shard out"),
+        (["run", "--missing", "--shard", "1/2"], "leave the study, --data, --seeds, --ray and --shard out"),
+        (["run", FAST, "--shard", "0/4"], "shard='0/4' is none of the parts; they go from 1/4 to 4/4"),
+        (["run", FAST, "--shard", "5/4"], "shard='5/4' is none of the parts; they go from 1/4 to 4/4"),
+        (["run", FAST, "--shard", "0/0"], "they go from 1/N to N/N"),
+        (["run", FAST, "--shard", "a/b"], "shard='a/b' names no part; write I/N, as in 2/8"),
+        (["run", FAST, "--shard", ""], "shard='' names no part"),
         (["run", "zen/figure-2", "--profile", "real"], "no data of its own under --profile real"),
         (["run", "curious/table-3", "--data", "digits"], "reads text; 'digits' holds images"),
         (["explore", "nonsense"], "choose one of decode, hide"),

@@ -16,10 +16,12 @@ from tqdm import tqdm
 
 from privlab import checks, runtime
 from privlab.data import fetch
+from privlab.studies.bench.measure import code_version, rows_of, run_group
 from privlab.studies.bench.registry import STUDIES
-from privlab.studies.bench.runner import Task, code_version, not_done, rows_of, run_group
+from privlab.studies.bench.runner import not_done
+from privlab.studies.bench.shards import Task, shared
 from privlab.studies.bench.store import Row, Store
-from privlab.studies.bench.study import Cell, Study, alone, cell_key
+from privlab.studies.bench.study import Cell, Study, cell_key
 
 
 class OutOfTimeError(Exception):
@@ -146,8 +148,7 @@ def is_here(study: Study, name: str) -> bool:
 def _units(study: Study, tasks: Sequence[Task], rows: Sequence[Row]) -> list[Unit]:
     groups: dict[Any, list[Task]] = {}
     for cell, seed in tasks:
-        shared = cell_key(cell) if study.together is alone else study.together(cell)
-        groups.setdefault(shared, []).append((cell, seed))
+        groups.setdefault(shared(study, cell), []).append((cell, seed))
     return [
         Unit(
             study,

@@ -1,37 +1,20 @@
 """Run the missing cells of a study: resumable, in several processes, with a progress bar."""
 
-import datetime
 import itertools
-import platform
-import subprocess
-import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy
-import torch
 from tqdm import tqdm
 
-import privlab
 from privlab import checks, runtime
 from privlab.data import fetch
+from privlab.studies.bench import cluster
+from privlab.studies.bench.measure import code_version, rows_of, run_group
 from privlab.studies.bench.registry import STUDIES, get
+from privlab.studies.bench.shards import Task, numbers, part, shared
 from privlab.studies.bench.store import Row, Store
 from privlab.studies.bench.study import Cell, Study, cell_key
-
-Task = tuple[Cell, int]
-
-
-def code_version() -> str:
-    """The package's version and, in a checkout, its commit (`+` behind it where files have changed)."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return privlab.__version__
-    return f"{privlab.__version__}-g{commit}"
 
 
 def run(
@@ -45,12 +28,16 @@ def run(
     store: Store | None = None,
     progress: bool = True,
     ray: str | None = None,
+    gpus_per_cell: float | None = None,
+    shard: str | None = None,
 ) -> list[Row]:
     """Measure what is missing of a study's grid; return every row of that grid, stored ones included.
 
-    data: one data set instead of the profile's (a name, or a path to your own). seeds: how many, from 0.
+    data: one data set instead of the profile's (a name, or a path to your own). seeds: how many, from 0. shard: one
+    part of the grid only, as in `2/8`, see `shards.part`.
     Each finished cell is written at once, so that a stopped run goes on where it was. With `workers` > 1
-    groups of cells run in as many processes, one thread each; with `ray` on the Ray cluster at that address.
+    groups of cells run in as many processes, one thread each; with `ray` on the Ray cluster at that address, see
+    `cluster.rows`, each holding `gpus_per_cell` of a card.
     Before the first cell is measured the data are downloaded and looked at, and the results' folder is tried.
     Raises ValueError for an unknown study or profile, data that the study cannot take, or nothing to measure;
     FileNotFoundError for data that are not to be had, OSError where results cannot be written.
@@ -64,15 +51,17 @@ def run(
             f"{study.id} is not among the registered studies, so that other processes cannot find it; use workers=1"
         )
     checks.whole("seeds", seeds if seeds is not None else 1)
-    where = str(runtime.device(device))
+    shard = "1/1" if shard is None else shard
+    numbers(shard)
+    where, gpus = _place(device, ray, gpus_per_cell)
     store = store or Store(study)
-    grid = _grid(study, profile, data, seeds)
+    grid = part(study, _grid(study, profile, data, seeds), shard)
     missing = _ready(study, store, grid)
-    groups = _groups(study, missing)
+    groups = _groups(study, missing, apart=bool(ray))
     origin = {"profile": profile, "code": code_version()}
     bar = tqdm(total=len(grid), initial=len(grid) - len(missing), desc=study.id, unit="cell", disable=not progress)
     with bar:
-        for row in _measured(study, groups, where, origin, store, workers, ray):
+        for row in _measured(study, groups, where, origin, store, workers, ray, gpus):
             store.add(row)
             bar.update()
     wanted = {_key(cell, seed) for cell, seed in grid}
@@ -119,11 +108,21 @@ def _key(cell: Cell, seed: int) -> tuple[str, int]:
     return cell_key(cell), seed
 
 
-def _groups(study: Study, tasks: list[Task]) -> list[list[Task]]:
-    """Tasks that can share random draws, together."""
+def _place(device: str, ray: str | None, gpus: float | None) -> tuple[str, float]:
+    """Where cells are computed, and on how much of a card of a cluster."""
+    if not ray:
+        if gpus is not None:
+            raise ValueError(f"gpus_per_cell={gpus:g} is for cells on a Ray cluster; name it with --ray")
+        return str(runtime.device(device)), 0.0
+    return cluster.needs(device if gpus is not None else str(runtime.device(device)), gpus)
+
+
+def _groups(study: Study, tasks: list[Task], *, apart: bool) -> list[list[Task]]:
+    """Tasks that can share random draws, together; and with `apart` no others, as for a cluster."""
     groups: dict[Any, list[Task]] = {}
     for cell, seed in tasks:
-        groups.setdefault((study.together(cell), seed), []).append((cell, seed))
+        what = shared(study, cell) if apart else study.together(cell)
+        groups.setdefault((what, seed), []).append((cell, seed))
     return list(groups.values())
 
 
@@ -135,69 +134,14 @@ def _measured(
     store: Store,
     workers: int,
     ray: str | None,
+    gpus: float,
 ) -> Iterable[Row]:
     """Rows as they are measured: here, in other processes, or on a cluster."""
-    if workers == 1 and not ray:
+    if ray:
+        return cluster.rows(ray, study, groups, device, gpus, origin) if groups else ()
+    if workers == 1:
         return itertools.chain.from_iterable(rows_of(study, group, device, origin) for group in groups)
     # Processes on this machine write their rows themselves; a cluster's send them back.
-    calls = [(study.id, group, device, origin, None if ray else store.folder) for group in groups]
-    if ray:
-        return itertools.chain.from_iterable(_on_ray(ray, calls, study.workers))
+    calls = [(study.id, group, device, origin, store.folder) for group in groups]
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
     return itertools.chain.from_iterable(parallel(joblib.delayed(run_group)(*call) for call in calls))
-
-
-def _on_ray(address: str, calls: list[tuple], most: int | None) -> Iterable[list[Row]]:
-    """The groups' rows as a Ray cluster finishes them, at most `most` at a time (`local` starts one here)."""
-    try:
-        import ray
-    except ImportError:
-        raise ImportError("--ray needs the package ray: python -m pip install 'privlab[cluster]'") from None
-    ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
-    remote = ray.remote(run_group)
-    left = iter(calls)
-    waiting = [remote.remote(*call) for call in itertools.islice(left, most)]
-    while waiting:
-        ready, waiting = ray.wait(waiting)
-        waiting += [remote.remote(*call) for call in itertools.islice(left, len(ready))]
-        yield from ray.get(ready)
-
-
-def rows_of(study: Study, group: list[Task], device: str, origin: dict[str, str]) -> Iterable[Row]:
-    """One row a task, as it is measured."""
-    for cell, seed in group:
-        checksum, source = study.checksum(cell["data"])
-        start = time.perf_counter()
-        metrics = study.run(cell, seed, torch.device(device))
-        seconds = time.perf_counter() - start
-        yield {
-            "study": study.id,
-            "cell": cell,
-            "seed": seed,
-            "metrics": {name: float(value) for name, value in metrics.items() if value == value},  # NaN: not measured
-            "seconds": round(seconds, 3),
-            "provenance": {
-                **origin,
-                "version": study.version_on(cell["data"]),
-                "data_checksum": checksum,
-                "data_source": source,
-                **({"data_examples": len(study.load(cell["data"]))} if study.load else {}),
-                "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": numpy.__version__,
-                "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            },
-        }
-
-
-def run_group(study_id: str, group: list[Task], device: str, origin: dict[str, str], folder: Path | None) -> list[Row]:
-    """Run one group in a worker process."""
-    torch.set_num_threads(1)
-    study = get(study_id)
-    rows = []
-    for row in rows_of(study, group, device, origin):
-        if folder:
-            Store(study, folder).add(row)
-        rows.append(row)
-    return rows

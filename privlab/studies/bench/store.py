@@ -106,7 +106,7 @@ class Store:
             with FileLock(self.path.with_suffix(".lock")):
                 if self.path.exists():
                     self.path.open("ab").close()
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # the second where a file system has no locks
             raise OSError(
                 f"results cannot be written to {self.path} ({type(error).__name__}: {error}); name another folder with "
                 "--results or PRIVLAB_RESULTS"
