@@ -25,6 +25,7 @@ SLIDES = ROOT / "_build" / "slides"
 SITE = ROOT / "_build" / "html" / "index.html"
 OWN = ROOT / ".nox" / "oracles"
 ORACLES = ("jax_privacy==2.0.0",)
+EXTRAS = "book,tests,encrypt,flower"
 CORES = str(min(2, os.cpu_count() or 1))
 
 
@@ -34,7 +35,7 @@ def run(session: nox.Session, *command: str, **environment: str) -> None:
     stamp = SHARED / "installed"
     if not stamp.exists() or stamp.read_text() != wanted:
         venv.create(SHARED, with_pip=True, clear=True)
-        session.run(str(BIN / "python"), "-m", "pip", "install", "--quiet", "-e", f"{ROOT}[book,tests]", external=True)
+        session.run(str(BIN / "python"), "-m", "pip", "install", "--quiet", "-e", f"{ROOT}[{EXTRAS}]", external=True)
         stamp.write_text(wanted)
     path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
     # Many small networks: one thread in each of two processes is faster than two threads.

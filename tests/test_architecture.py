@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "metrics": BASE,
     "defences": {*BASE, "sharing", "metrics"},
     "attacks": {*BASE, "models", "sharing"},  # a decoder is a network whose weights are drawn
-    "studies": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks"},
+    "flower": {*BASE, "data", "models", "sharing", "defences", "attacks"},
+    "studies": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks", "flower"},
     "explore": {*BASE, "data", "models", "sharing", "metrics", "defences", "attacks", "studies"},
     "exercises": set(),  # what a page says of an answer: it knows no attack
     "cli": {*BASE, "data", "studies", "explore"},

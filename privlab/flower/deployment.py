@@ -139,12 +139,18 @@ class Deployment:
             self._running[name] = subprocess.Popen(
                 [str(tools / program), *options],
                 cwd=self.folder,
-                env={**os.environ, **quiet, "FLWR_HOME": str(self.folder / "home"), "PATH": path},
+                env={**os.environ, **quiet, **self._places(), "PATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _places(self) -> dict[str, str]:
+        """Where Flower, and torch in its processes, write: inside the folder alone."""
+        scratch = self.folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        return {"FLWR_HOME": str(self.folder / "home"), "TMPDIR": str(scratch)}
 
     def _wait(self, name: str, said: str) -> str:
         until = time.monotonic() + _START
