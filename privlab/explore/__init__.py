@@ -1,6 +1,7 @@
 """Interactive explorers: a function from settings to a small picture and numbers, and the settings worth showing."""
 
 from privlab.explore.adapting import adapt, adapt_explorer
+from privlab.explore.carrying import carry, carry_explorer
 from privlab.explore.decoding import decode, decode_explorer
 from privlab.explore.detecting import flag, flag_explorer
 from privlab.explore.explorer import Explorer, Knob
@@ -38,6 +39,8 @@ __all__ = [
     "adapt_explorer",
     "blur",
     "blur_explorer",
+    "carry",
+    "carry_explorer",
     "decode",
     "decode_explorer",
     "flag",

@@ -14,6 +14,7 @@ from privlab.attacks import gradient_extraction
 from privlab.defences import detection
 from privlab.sharing.messages import Gradient
 
+_NEAR = 0.2  # of a step between pixel values: what weights that were rounded still show
 _TRAP = 0.5  # of `pinned_rows`, and of `one_hot_filters`: honest layers score about 0, traps about 1
 Call = Callable[[Message, Context], Message]
 
@@ -38,16 +39,15 @@ def audit(received: Mapping[str, Tensor], update: Mapping[str, Tensor], *, level
 
     A dense layer whose row sums are all alike, or filters with one weight each, are taken for traps: Algorithm 1 of
     "Curious" and `trap_weights.hide` are caught, balanced traps are not. Images are counted in the first dense layer
-    with a bias, if its inputs are those of an 8-bit image (`levels` + 1 values); labels by the sign of the last bias'
-    change, which after one step of SGD is certain. Other secrets may be in it still. Source: "Curious", section 10.1.
+    with a bias, if its inputs are nearly those of an 8-bit image (`levels` + 1 values); labels by the sign of the last
+    bias' change, which after one step of SGD is certain. Other secrets may be in it still. Source: "Curious", section 10.1.
     """
     dense = [name.removesuffix(".weight") for name, each in received.items() if _is_dense(name, each, received)]
     images = labels = 0
     if dense and f"{dense[0]}.weight" in update and f"{dense[0]}.bias" in update:
-        found = gradient_extraction.extract(
-            Gradient(update, 1), shape=update[f"{dense[0]}.weight"].shape[1:], layer=dense[0], levels=levels
-        )
-        images = len(found.images)
+        rows = gradient_extraction.candidates(Gradient(update, 1), dense[0])
+        near = rows[gradient_extraction.on_pixel_grid(rows, levels, _NEAR)]
+        images = len((near * levels).round().unique(dim=0))
     if dense and f"{dense[-1]}.bias" in update:
         labels = int((update[f"{dense[-1]}.bias"] > 0).sum())
     norm = torch.cat([each.flatten() for each in update.values()]).norm() if update else torch.zeros(())
