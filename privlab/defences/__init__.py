@@ -1,6 +1,17 @@
 """One file per defence. Each says where it acts: on the data, in training, or on the release."""
 
-from privlab.defences import client_dp, crowd, detection, dp_sgd, laplace_noise, nopeek, regularisation, soteria
+from privlab.defences import (
+    client_dp,
+    crowd,
+    detection,
+    dp_sgd,
+    encrypted,
+    laplace_noise,
+    nopeek,
+    regularisation,
+    secure_sum,
+    soteria,
+)
 from privlab.defences.laplace_noise import laplace
 from privlab.defences.perturbation import clip, clip_and_noise, gaussian, noise_std, prune
 
@@ -11,6 +22,7 @@ __all__ = [
     "crowd",
     "detection",
     "dp_sgd",
+    "encrypted",
     "gaussian",
     "laplace",
     "laplace_noise",
@@ -18,5 +30,6 @@ __all__ = [
     "nopeek",
     "prune",
     "regularisation",
+    "secure_sum",
     "soteria",
 ]
