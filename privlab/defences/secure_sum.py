@@ -7,6 +7,7 @@ Source: Bonawitz et al. 2017, "Practical secure aggregation", section 4 and figu
 """
 
 import hashlib
+import itertools
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,22 +158,22 @@ def secure_sum(
         for u in range(count)
     }
 
-    received = {}
-    for u in survivors:  # at each client
-        received[u] = rows[u] + mask(_bytes(own[u]), length)
-        for v in range(count):
-            if v != u:
-                received[u] += _pair(u, v, pow(public[v], keys[u], GROUP), length)
+    received = {u: rows[u] + mask(_bytes(own[u]), length) for u in survivors}  # at the clients
+    for u, v in itertools.combinations(range(count), 2):
+        pair = _pair(pow(public[v], keys[u], GROUP), length)  # v finds the same by its own key and u's public one
+        for client, signed in ((u, pair), (v, -pair)):
+            if client in received:
+                received[client] += signed
 
-    total, helpers = torch.stack(list(received.values())).sum(0), survivors[:threshold]
-    for u in range(count):  # at the server
-        kind = "own" if u in received else "key"
-        secret = recover([held[kind, u][v] for v in helpers])
+    total, helpers = torch.stack(list(received.values())).sum(0), survivors[:threshold]  # at the server
+    for u in range(count):
+        secret = recover([held["own" if u in received else "key", u][v] for v in helpers])
         if u in received:
             total -= mask(_bytes(secret), length)
         else:
             for v in survivors:
-                total += _pair(u, v, pow(public[v], secret, GROUP), length)
+                pair = _pair(pow(public[v], secret, GROUP), length)
+                total += pair if u < v else -pair
     # Public keys of the masks and for what clients tell each other; two shares for each other, and one back of each.
     cost = 8 * length + 2 * _size(GROUP) + (2 * (count - 1) + count) * _size(FIELD)
     pieces = decode(total[:-1], bits).split([each.numel() for each in _flat(sent[0]).values()])
@@ -208,10 +209,9 @@ def _round(
     return survivors, threshold
 
 
-def _pair(u: int, v: int, agreed: int, length: int) -> Tensor:
-    """What client u adds for its pair with v: the smaller number of the two adds the mask, the other subtracts it."""
-    made = mask(hashlib.sha256(str(agreed).encode()).digest(), length)
-    return made if u < v else -made
+def _pair(agreed: int, length: int) -> Tensor:
+    """The mask of two clients: the one with the smaller number adds it, the other subtracts it."""
+    return mask(hashlib.sha256(str(agreed).encode()).digest(), length)
 
 
 def _size(number: int) -> int:

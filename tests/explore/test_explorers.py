@@ -33,6 +33,7 @@ EXPLORERS = {
     "spend": explore.spend_explorer,
     "adapt": explore.adapt_explorer,
     "show": explore.show_explorer,
+    "gather": explore.gather_explorer,
 }
 
 
