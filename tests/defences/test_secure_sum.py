@@ -118,6 +118,38 @@ def test_gradients_come_back_as_gradients_with_their_examples_and_buffers():
     torch.testing.assert_close(made.total.buffers["2.running_mean"], sum(moved))
 
 
+def test_of_lost_clients_neither_examples_nor_counters_count_and_means_of_counters_are_whole():
+    sent = [
+        Gradient({"w": torch.full((2,), float(count))}, 10 * count, {"seen": torch.tensor(count)})
+        for count in (1, 2, 3, 3)
+    ]
+    made = sums.secure_sum(sent, dropouts=[1])
+    assert made.total.examples == 70
+    assert made.total.buffers["seen"] == 7
+    assert made.mean().buffers["seen"] == 2  # of 7 / 3
+    assert sums.secure_sum(sent, dropouts=[0]).mean().buffers["seen"] == 3  # of 8 / 3
+    assert torch.equal(made.mean()["w"], torch.full((2,), 7 / 3))
+
+
+def test_what_a_client_sends_is_counted_message_by_message():
+    key, share = 2048 // 8, -(-521 // 8)
+    for count in (3, 6):
+        vector = 8 * (30 * 3 + 1)  # its numbers, and its weight
+        shared, opened = 2 * (count - 1) * share, count * share
+        assert sums.secure_sum(updates(count)).bytes == vector + 2 * key + shared + opened
+
+
+def test_numbers_that_fit_alone_but_not_in_the_sum_are_refused():
+    large = Update({"w": torch.tensor([2.0 ** (63 - sums.BITS) / 2])}, {})
+    small = Update({"w": torch.tensor([0.0])}, {})
+    with pytest.raises(ValueError, match="3 parties a sum has room"):
+        sums.secure_sum([large, small, small])
+    third = Update({"w": large["w"] / 2}, {})
+    assert sums.secure_sum([third, small]).total["w"] == third["w"]
+    with pytest.raises(ValueError, match="2 parties a sum has room"):
+        sums.secure_sum([third, small], weights=[2, 1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_types_come_back(dtype):
     made = sums.secure_sum(updates(3, dtype=dtype), threshold=2)
