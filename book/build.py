@@ -140,15 +140,17 @@ def notebook_text(chapter: Path, *, solutions: bool = False) -> str:
     """
     repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     folder = repository["url"].rstrip("/").rpartition("/")[2]
+    notebook = jupytext.read(chapter)
+    extras = notebook.metadata.get("extras", "")  # of the package, which this chapter needs
+    wanted = f"'./{folder}[{extras}]'" if extras else f"./{folder}"
     setup = (
         "# Where privlab is missing, as on Colab, this gets it and the measured rows.\n"
         "import importlib.util\n\n"
         'if importlib.util.find_spec("privlab") is None:\n'
         f"    !git clone -q --depth 1 --branch {repository['branch']} {repository['url']}\n"
-        f"    %pip install -q ./{folder}\n"
+        f"    %pip install -q {wanted}\n"
         f"    %env PRIVLAB_RESULTS={folder}/results"
     )
-    notebook = jupytext.read(chapter)
     notebook.cells = clean.cells(notebook, chapter, solutions=solutions, site=None)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(setup, metadata={"tags": ["remove-cell"]}))
     notebook.metadata.pop("jupytext", None)

@@ -6,9 +6,11 @@ from privlab.defences import (
     crowd,
     detection,
     dp_sgd,
+    encrypted,
     laplace_noise,
     nopeek,
     regularisation,
+    secure_sum,
     soteria,
 )
 from privlab.defences.laplace_noise import laplace
@@ -22,6 +24,7 @@ __all__ = [
     "crowd",
     "detection",
     "dp_sgd",
+    "encrypted",
     "gaussian",
     "laplace",
     "laplace_noise",
@@ -29,5 +32,6 @@ __all__ = [
     "nopeek",
     "prune",
     "regularisation",
+    "secure_sum",
     "soteria",
 ]

@@ -7,6 +7,7 @@ from privlab.explore.detecting import flag, flag_explorer
 from privlab.explore.explorer import Explorer, Knob
 from privlab.explore.figures import show_images, style
 from privlab.explore.frame import Frame, Panel
+from privlab.explore.gathering import gather, gather_explorer
 from privlab.explore.hiding import hide, hide_explorer
 from privlab.explore.inferring import infer, infer_explorer
 from privlab.explore.inverting import invert, invert_explorer
@@ -45,6 +46,8 @@ __all__ = [
     "decode_explorer",
     "flag",
     "flag_explorer",
+    "gather",
+    "gather_explorer",
     "hide",
     "hide_explorer",
     "infer",

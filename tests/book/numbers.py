@@ -7,6 +7,7 @@ right when it is what was measured, rounded to as many digits; `About` gives a t
 """
 
 import functools
+import itertools
 import math
 import re
 import statistics
@@ -811,6 +812,7 @@ ROWS += [
 ]
 
 PHOTOGRAPH = "reading-a-gradient/a-gradient-is-a-photograph.md"
+SUMS = "together/sums-that-hide.md"
 curious = functools.partial(printed, "curious")
 
 
@@ -1927,6 +1929,81 @@ ROWS += [
 ]
 
 CELLS = [
+    Held(
+        SUMS,
+        "of a small dense layer, {} numbers",
+        lambda out: out("{} numbers, typically"),
+    ),
+    Held(
+        SUMS,
+        "Shares cost about {} times the plain bytes",
+        lambda out: About(out("shares (MPyC) {} *", 'ways = {"plain"'), 1),
+    ),
+    Held(
+        SUMS,
+        "ciphertexts cost about {} times",
+        lambda out: About(out("ciphertexts (CKKS) {} *", 'ways = {"plain"'), 0.5),
+    ),
+    Held(
+        SUMS,
+        "Masks cost the bytes of 64-bit numbers and little besides.",
+        lambda out: Between(out("masks {} *", 'ways = {"plain"'), 2, 2.1),
+    ),
+    Held(
+        SUMS,
+        "To within a hundredth. The shares",
+        lambda out: Between(max(p - here for here, p in out.each("numbers: {}, paper {}")), 0, 0.0101),
+    ),
+    Held(
+        SUMS,
+        "ReLU sends more than three times as much as a square",
+        lambda out: Between(out("ReLU * each sends {} kB") / out("square * each sends {} kB"), 3, 4),
+    ),
+    Held(
+        SUMS,
+        "possible, for about thirty times the bytes of average pooling",
+        lambda out: Between(out("max pooling * each sends {} kB") / out("average pooling * each sends {} kB"), 27, 33),
+    ),
+    Held(
+        SUMS,
+        "With the wrong bound a good part of the sum is noise.",
+        lambda out: Between(out("bound 1e+00: off by {} of"), 0.2, 1),
+    ),
+    Held(
+        SUMS,
+        "So here secure aggregation does protect, the better the larger the crowd.",
+        lambda out: Between(
+            min(
+                one - other
+                for who in ("honest", "trap")
+                for one, other in itertools.pairwise(
+                    out(f"{who} weights, {crowd} clients R = {{}} ±") for crowd in (2, 5, 10)
+                )
+            ),
+            0.05,
+            1,
+        ),
+    ),
+    Held(
+        SUMS,
+        "They differ by the rounding to whole numbers.",
+        lambda out: Between(out("largest difference: {}, half"), 0, 2.0**-41 + 1e-14),
+    ),
+    Held(
+        SUMS,
+        "The same number. Nine honest clients took part",
+        lambda out: Between(out("without masks R = {} ±") - out("in a sum of 10 R = {} ±"), 0, 0),
+    ),
+    Held(
+        SUMS,
+        "of ten clients in the sum, nine invented: as much as with no protection",
+        lambda out: Between(out("without masks R = {} ±") - out("9 invented R = {} ±"), 0, 0),
+    ),
+    Held(
+        SUMS,
+        "With one real client of ten the noise is less than a third of what was counted on",
+        lambda out: Between(out("1 of 10 are real: noise of {}") / 0.1, 0.3, 1 / 3),
+    ),
     Held(
         SHARING,
         "What did leave is {} updates of {} numbers each",

@@ -34,6 +34,7 @@ EXPLORERS = {
     "adapt": explore.adapt_explorer,
     "carry": explore.carry_explorer,
     "show": explore.show_explorer,
+    "gather": explore.gather_explorer,
 }
 
 
@@ -760,3 +761,28 @@ def test_the_matrix_of_users_and_the_numbers_beside_it_are_of_the_same_scores():
 def test_what_cannot_be_linked_or_mingled_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_what_the_chapter_says_of_a_crowd_is_what_the_explorer_shows():
+    def read(crowd, server):
+        return int(explore.gather(crowd, server).numbers["read of this client"].split()[0])
+
+    assert (read(2, "honest"), read(20, "honest")) == (5, 0)  # half, and none
+    assert read(32, "plants traps") > 0
+    alone = read(1, "plants traps")
+    for server in ("silences the others", "invents the others"):
+        assert {read(crowd, server) for crowd in (1, 2, 5, 10, 20, 32)} == {alone}
+
+
+def test_a_sum_in_the_explorer_reads_what_the_gradient_of_all_clients_images_at_once_gives():
+    """The slow, obvious way: one mini-batch of everybody's images, by the truth."""
+    images = data.load("patches").sample(320, 0)[:50]
+    honest = models.fully_connected(images.shape, 10, widths=(300,), seed=0)
+    together = federated.gradient(honest, images.images, images.labels)
+    rows = together["fc1.weight"] / together["fc1.bias"][:, None]
+    found = (torch.cdist(rows[rows.isfinite().all(1)].double(), images.images.flatten(1).double()) < 1e-4).any(0)
+    shown = explore.gather(5, "honest")
+    assert shown.panels[0].marked == tuple(found[:10].nonzero().flatten().tolist())
+    assert shown.numbers["read of all clients"] == f"{int(found.sum())} of 50 images"
+    with pytest.raises(ValueError, match="crowd=33 is out of range"):
+        explore.gather(33, "honest")
