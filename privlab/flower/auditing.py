@@ -40,7 +40,7 @@ def audit(received: Mapping[str, Tensor], update: Mapping[str, Tensor], *, level
     A dense layer whose row sums are all alike, or filters with one weight each, are taken for traps: Algorithm 1 of
     "Curious" and `trap_weights.hide` are caught, balanced traps are not. Images are counted in the first dense layer
     with a bias, if its inputs are nearly those of an 8-bit image (`levels` + 1 values); labels by the sign of the last
-    bias' change, which after one step of SGD is certain. Other secrets may be in it still. Source: "Curious", section 10.1.
+    bias' change, which after one step of SGD is certain. Others may be in it still. Source: "Curious", section 10.1.
     """
     dense = [name.removesuffix(".weight") for name, each in received.items() if _is_dense(name, each, received)]
     images = labels = 0

@@ -1,9 +1,9 @@
 """The server: in one round it sends trap weights, and reads every client before it aggregates."""
 
-from attack.task import network
 from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAvg
 
+from attack.task import network
 from privlab import flower
 from privlab.attacks import trap_weights
 
