@@ -326,6 +326,35 @@ def test_folders_of_the_driver_are_taken_where_they_are_there_and_a_node_has_non
     assert os.environ["PRIVLAB_DATA"] == "its own"
 
 
+def test_when_the_last_machine_is_lost_that_is_said_and_what_was_sent_is_taken_back():
+    class Lost:
+        """Ray, as it is when nobody is left: what is sent waits."""
+
+        exceptions, sent, taken = ray.exceptions, [], []
+
+        def remote(self, *_arguments):
+            self.sent.append(len(self.sent))
+            return self if callable(_arguments[0]) else self.sent[-1]
+
+        def options(self, **_how):
+            self.sent.clear()
+            return self
+
+        def wait(self, streams, timeout):
+            return [], streams
+
+        def nodes(self):
+            return [{"Alive": False, "Resources": {"CPU": 4.0}}]
+
+        def cancel(self, stream, force):
+            self.taken.append(stream)
+
+    groups = [[(cell, 0)] for cell in SLOW.cells("gaussian")]
+    with pytest.raises(RuntimeError, match=r"a cell needs a core, and no machine of the cluster has them \(none\)"):
+        list(cluster._collected(Lost(), SLOW, groups, "cpu", 0.0, {}))
+    assert Lost.taken == Lost.sent == list(range(6))
+
+
 @pytest.mark.parametrize(
     ("address", "kind", "words"),
     [
