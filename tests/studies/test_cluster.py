@@ -330,14 +330,15 @@ def test_when_the_last_machine_is_lost_that_is_said_and_what_was_sent_is_taken_b
     class Lost:
         """Ray, as it is when nobody is left: what is sent waits."""
 
-        exceptions, sent, taken = ray.exceptions, [], []
+        exceptions, sent, taken, how = ray.exceptions, [], [], {}
 
         def remote(self, *_arguments):
             self.sent.append(len(self.sent))
             return self if callable(_arguments[0]) else self.sent[-1]
 
-        def options(self, **_how):
+        def options(self, **how):
             self.sent.clear()
+            self.how.update(how)
             return self
 
         def wait(self, streams, timeout):
@@ -350,8 +351,9 @@ def test_when_the_last_machine_is_lost_that_is_said_and_what_was_sent_is_taken_b
             self.taken.append(stream)
 
     groups = [[(cell, 0)] for cell in SLOW.cells("gaussian")]
-    with pytest.raises(RuntimeError, match=r"a cell needs a core, and no machine of the cluster has them \(none\)"):
-        list(cluster._collected(Lost(), SLOW, groups, "cpu", 0.0, {}))
+    with pytest.raises(RuntimeError, match=r"a cell needs a core and 0\.25 of a card, and no machine .* \(none\)"):
+        list(cluster._collected(Lost(), SLOW, groups, "cuda", 0.25, {}))
+    assert Lost.how["num_gpus"] == 0.25
     assert Lost.taken == Lost.sent == list(range(6))
 
 
