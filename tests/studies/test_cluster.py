@@ -273,20 +273,17 @@ def test_what_no_machine_can_do_is_refused_before_anything_is_sent(nodes, option
     assert not any(nodes.began(place) for place in range(6))
 
 
-def test_a_worker_of_another_version_or_with_other_data_is_said(options, monkeypatch):
-    for other, words in (
-        (
-            dataclasses.replace(SLOW, version=2),
-            "measures version 1 of made/slow, and here is version 2: it has privlab",
-        ),
-        (
-            dataclasses.replace(SLOW, checksum=lambda name: ("mine", "made")),
-            "copy of 'gaussian' is another one than is h",
-        ),
+def test_a_worker_of_another_version_or_with_other_data_is_said():
+    """Its row would not count here, and would be measured again by each run."""
+    origin = {"version": 1, "data_checksum": "made", "code": "0.1.0"}
+    row = {"cell": {"data": "gaussian", "s": 1}, "seed": 0, "metrics": {"recall": 1.0}, "provenance": origin}
+    assert list(cluster._checked(SLOW, iter([row]), "0.1.0")) == [row]
+    changed = {"version": 2}, {"checksum": lambda name: ("mine", "made")}
+    for change, words in zip(
+        changed, ("measures version 1 of made/slow, and here is version 2", "copy of"), strict=True
     ):
-        monkeypatch.setitem(registry.STUDIES, SLOW.id, other)
         with pytest.raises(RuntimeError, match=words):
-            studies.run(other, **options)
+            list(cluster._checked(dataclasses.replace(SLOW, **change), iter([row]), "0.1.0"))
 
 
 def test_without_one_of_its_nodes_the_rest_is_measured(nodes, options):
