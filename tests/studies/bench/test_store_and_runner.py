@@ -96,6 +96,18 @@ def test_a_place_that_cannot_be_written_to_is_found_out_before_any_work(tmp_path
         studies.run(made, device="cpu", store=Store(made, tmp_path / "file"), progress=False)
 
 
+def test_a_place_without_locks_is_found_out_before_any_work(tmp_path, monkeypatch):
+    """As filelock says it that has no other way: rows of two runs at once could mix."""
+
+    def none(*_):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("privlab.studies.bench.store.FileLock", none)
+    made = study(run=lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(OSError, match=r"results cannot be written to .*NotImplementedError.*; name another folder"):
+        studies.run(made, device="cpu", store=Store(made, tmp_path), progress=False)
+
+
 def test_rows_about_other_data_than_those_that_come_are_measured_again(tmp_path):
     """Stored rows count where their data are not here; once these are, rows about another copy are stale."""
     here = []
