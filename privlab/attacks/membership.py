@@ -214,7 +214,7 @@ def shadow(
         enough = 2 <= int(members.sum()) <= len(members) - 2
         learned = _member_odds(theirs[:, known].flatten(0, 1), members) if enough else everybody
         scores[asked] = torch.from_numpy(learned.decision_function(mine[asked].numpy()))
-    return scores
+    return scores.to(logits.device)
 
 
 def _features(logits: Tensor, labels: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def clusters(features: Tensor, count: int, *, seed: int = 0) -> Tensor:
     """
     checks.whole("count", count, 1, len(features))
     found = KMeans(count, n_init=1, random_state=runtime.derive(seed, "clusters") % 2**32)
-    return torch.from_numpy(found.fit_predict(features.flatten(1).cpu().numpy())).long()
+    return torch.from_numpy(found.fit_predict(features.flatten(1).cpu().numpy())).long().to(features.device)
 
 
 def noise(update: Update, std: float, *, seed: int | torch.Generator = 0) -> Update:

@@ -107,7 +107,7 @@ def interval(scores: Tensor, users: Tensor, *, level: float = 0.95, draws: int =
     each = each[~each.isnan()]
     random = runtime.generator(runtime.derive(seed, "bootstrap"))
     means = each[torch.randint(len(each), (draws, len(each)), generator=random)].mean(1)
-    low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=means.dtype)).tolist()
+    low, high = means.quantile(means.new_tensor([(1 - level) / 2, (1 + level) / 2])).tolist()
     return low, high
 
 

@@ -103,10 +103,10 @@ def fit_and_ask(
 ) -> Tensor:
     """Train a model on each row of `used`, and ask each about all inputs: logits `(M, N, K)`.
 
-    make: a model from a seed. used: bool `(M, N)`. asked: the inputs to ask about `(Z, ...)`, in place of all.
-    training: as of `fit`. workers: processes, which on a CPU are faster than models side by side in one. folder:
-    keeps each model's answers, so that what was stopped goes on; answers of other data, models or settings are not
-    taken for these.
+    make: a model from a seed, which is brought to where the inputs lie. used: bool `(M, N)`. asked: the inputs to ask
+    about `(Z, ...)`, in place of all. training: as of `fit`. workers: processes, which on a CPU are faster than models
+    side by side in one. folder: keeps each model's answers, so that what was stopped goes on; answers of other data,
+    models or settings are not taken for these.
     """
     _check(inputs, labels)
     if used.dim() != 2 or used.dtype != torch.bool or used.shape[1] != len(inputs) or not used.any(1).all():
@@ -123,10 +123,10 @@ def fit_and_ask(
 
     def one(number: int) -> Tensor:
         own = runtime.derive(seed, "model", number)
-        model = make(own)
+        model = _beside(make(own), inputs)
         kept = place / f"{_digest(settings, model, inputs, labels, used[number], about)}.npy" if place else None
         if kept and kept.exists():
-            return torch.from_numpy(np.load(kept))
+            return torch.from_numpy(np.load(kept)).to(inputs.device)
         threads = torch.get_num_threads()
         if workers > 1:
             torch.set_num_threads(1)
@@ -145,6 +145,11 @@ def fit_and_ask(
     jobs = (delayed(one)(number) for number in range(len(used)))
     answers = Parallel(workers, return_as="generator")(jobs)
     return torch.stack(list(tqdm(answers, total=len(used), desc="models", disable=not progress)))
+
+
+def _beside(model: nn.Module, inputs: Tensor) -> nn.Module:
+    """The model where the inputs lie: itself, or a copy, since whoever made it may keep it."""
+    return model if networks.device(model) == inputs.device else networks.duplicate(model).to(inputs.device)
 
 
 def _digest(settings: bytes, model: nn.Module, *tensors: Tensor) -> str:

@@ -27,6 +27,7 @@ from privlab.attacks import (
     trap_weights,
 )
 from privlab.defences import (
+    aggregation,
     client_dp,
     crowd,
     detection,
@@ -272,8 +273,8 @@ def laplace(device: torch.device) -> Found:
     return {"noise": noisy, "relative": laplace_noise.relative(sent, 0.5)}
 
 
-def updates(device: torch.device) -> list[messages.Update]:
-    clients = [client(20, device, "digits", seed=seed) for seed in range(3)]
+def updates(device: torch.device, count: int = 3) -> list[messages.Update]:
+    clients = [client(20, device, "digits", seed=seed) for seed in range(count)]
     model = dense(device, clients[0].images.shape[1:], (20,))
     random = torch.Generator().manual_seed(0)
     return [federated.local_update(model, each, **QUICK, random=random) for each in clients]
@@ -282,6 +283,18 @@ def updates(device: torch.device) -> list[messages.Update]:
 def nothing(update: messages.Update) -> messages.Update:
     """An update of zeros, which noise is added to: what comes out is what was drawn."""
     return messages.Update({name: torch.zeros_like(each) for name, each in update.items()}, {})
+
+
+def aggregated(device: torch.device) -> Found:
+    sent = updates(device, 7)
+    found = {
+        "median": aggregation.median(sent),
+        "trimmed": aggregation.trimmed_mean(sent, 2),
+        "krum": aggregation.krum(sent, 1),
+        "multi": aggregation.multi_krum(sent, 1, 3),
+        "bulyan": aggregation.bulyan(sent, 1),
+    }
+    return {f"{way} {name}": each[name] for way, each in found.items() for name in each}
 
 
 def clients_dp(device: torch.device) -> Found:
@@ -385,6 +398,7 @@ PIPELINES: dict[str, Pipeline] = {
     "attacks.linkability": linked,
     "defences.perturbation": perturbed,
     "defences.laplace_noise": laplace,
+    "defences.aggregation": aggregated,
     "defences.client_dp": clients_dp,
     "defences.crowd": crowded,
     "defences.detection": detected,

@@ -17,13 +17,17 @@ import torch
 from torch import nn
 
 from privlab import data, models, networks, studies
-from privlab.defences import dp_sgd
-from privlab.sharing import federated
+from privlab.attacks import membership
+from privlab.defences import crowd, dp_sgd
+from privlab.metrics import linkability
+from privlab.sharing import federated, predictions
 from privlab.studies.bench.measure import exact
+from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
 from tests.gpu.alike import apart, metrics_apart
+from tests.gpu.imagined import Card
 from tests.gpu.pipelines import NEAR, PIPELINES, SAME
-from tests.studies.test_studies import ELSEWHERE, ELSEWHERE_OF, embedded_rows
+from tests.studies.test_studies import ELSEWHERE, ELSEWHERE_OF, RESULTS, embedded_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU, CARD = torch.device("cpu"), torch.device("cuda")
@@ -32,6 +36,27 @@ needs_a_card = pytest.mark.gpu
 # Studies whose own cells on embedded data take minutes, and the study whose row has a cell of theirs.
 BORROWED = {"zen/figure-2": "zen/figure-1", "zen/figure-6": "zen/figure-1"}
 NO_DEVICE = {"membership/audit"}  # draws Gaussian numbers on the CPU and computes with these
+# Of some a cell whose numbers do not hang on a rounding. Without digits of its own a decoder guesses, and so does the
+# classifier that names its guesses; of a device that waits there are twenty means, where one that falls a rank takes
+# 0.04 of a reduction; membership gains 0.02 over chance in table 10, and is given an answer from 0.03 on.
+CHOSEN = {"splitnn/figure-1": {"prior": "same"}, "zen/table-10": {"adaptation": "larger_batch", "attack": "decoder"}}
+CHOSEN["linkability/figure-11"] = {"mitigation": "sums", "alpha": 2.0}
+# Of some the cell and the constants that are run, on the CPU of this machine as well: Python's manual is another one in
+# each of its versions, and networks that learn images by heart are others after a rounding (and take minutes).
+HERE: dict[str, tuple[dict, dict[str, int]]] = {
+    "curious/table-3": ({}, {}),
+    "membership/attacks": ({"references": 4}, {"MOST": 4, "EPOCHS": 10}),
+    "membership/lira": ({"epochs": 3}, {}),
+}
+# How far those may lie whose long training turns a rounding into another network (whose image it is, by a whole one):
+# some three times the most that was seen on one CPU when each product of a layer was rounded otherwise, by 1.5e-7 of
+# its size, in three draws of the first and two of the second.
+ROUNDED = {
+    "linkability/table-7": {"ap": 0.1, "top5": 0.13, "times_chance": 4.1, "times_random": 3.3, "times_strangers": 2.7},
+    "linkability/table-5": {"ap": 0.07, "top1": 0.08, "times_chance": 1.4, "times_random": 1.1, "times_strangers": 1.3},
+}
+for _each in ROUNDED.values():
+    _each["times_chance_at_least"] = _each["times_chance"]
 SHARE = 0.05  # how far a metric may lie from the stored one, in shares of its size, where that is more
 
 
@@ -56,7 +81,11 @@ def drawn_here(monkeypatch):
 
 def cheapest(name):
     """A study's cell that is measured anew, the seed, and the row that is stored of it."""
-    rows = embedded_rows(studies.get(BORROWED.get(name, name)))
+    study = studies.get(BORROWED.get(name, name))
+    rows = embedded_rows(study)
+    if name in HERE and not rows:  # of data that are others here; its cells are the same
+        rows = Store(study, RESULTS).all_rows()
+    rows = [row for row in rows if CHOSEN.get(name, {}).items() <= row["cell"].items()]
     row = min(rows, key=lambda r: (r["seed"], r["seconds"], cell_key(r["cell"])))
     return row["cell"], row["seed"], row["metrics"]
 
@@ -67,6 +96,11 @@ def forget():
         for kept in vars(sys.modules[name]).values():
             if hasattr(kept, "cache_clear"):
                 kept.cache_clear()
+
+
+def allowed(name):
+    """How far a metric of a study may lie from the stored one, where it is more than 0.02 and a share of its size."""
+    return {**ELSEWHERE_OF.get(name, ELSEWHERE), **ROUNDED.get(name, {})}
 
 
 def pipeline(name, device):
@@ -99,20 +133,20 @@ def test_a_cell_of_each_study_gives_on_the_card_what_is_stored(name, drawn_here,
     forget()
     study = studies.get(name)
     cell, seed, wanted = cheapest(name)
-    if name == "membership/attacks":  # its 72 networks are trained for any of its cells: minutes
-        room = importlib.import_module("privlab.studies.membership.attacks")
-        monkeypatch.setattr(room, "MOST", 4)
-        monkeypatch.setattr(room, "TARGETS", 2)
-        monkeypatch.setattr(room, "_answers", room._answers.__wrapped__)
-        cell = {**cell, "references": 4}
+    if name in HERE:
+        change, constants = HERE[name]
+        room, cell = importlib.import_module(study.run.__module__), {**cell, **change}
+        for constant, value in constants.items():
+            monkeypatch.setattr(room, constant, value)
+        if constants:  # it remembers answers under others
+            monkeypatch.setattr(room, "_answers", room._answers.__wrapped__)
         wanted = study.run(cell, seed, CPU)
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.max_memory_allocated()
     with exact():
         found = study.run(cell, seed, CARD)
     assert (torch.cuda.max_memory_allocated() > before) == (name not in NO_DEVICE), "was it computed on the card?"
-    allowed = ELSEWHERE_OF.get(name, ELSEWHERE)
-    assert metrics_apart(found, wanted, allowed, SHARE) == {}, cell
+    assert metrics_apart(found, wanted, allowed(name), SHARE) == {}, cell
 
 
 @needs_a_card
@@ -129,7 +163,7 @@ def test_what_is_drawn_on_the_card():
     noise, unlike = (torch.cat([(each[n] - plain[n]).flatten() for n in each]).double() for each in (one, other))
     std, count = 2.0 * 0.5 / 20, len(noise)
     assert abs(noise.mean()) < 5 * std / math.sqrt(count)
-    assert noise.std() == pytest.approx(std, rel=5 / math.sqrt(2 * count))
+    assert noise.std().item() == pytest.approx(std, rel=5 / math.sqrt(2 * count))
     assert abs((noise * unlike).mean()) < 5 * std**2 / math.sqrt(count)
     state = torch.cuda.get_rng_state()
     with networks.dice(model, 7):
@@ -168,12 +202,14 @@ def test_federated_training_on_the_card_ends_where_the_cpus_does():
 
 @needs_a_card
 def test_the_races_run_beside_a_card():
-    """They are about one thread of a CPU, and compute there; a card must not get in their way."""
+    """Most are about one thread of a CPU, and compute there: a card must not get in their way."""
     command = [sys.executable, "benchmarks", "--quick"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) > 15
+    rows = done.stdout.splitlines()[2:]
+    assert len(rows) > 20
+    assert sum("-cuda " in row for row in rows) == 8, "races of the cosine attack are run on the card as well"
 
 
 # --- on any machine: the tests above can fail, and leave nothing out ------------------------------------------------
@@ -221,13 +257,13 @@ def test_the_row_of_each_study_can_be_told_from_another(name):
     cell, seed, wanted = cheapest(name)
     assert cell_key(cell) in {cell_key(each) for each in studies.get(name).cells(cell["data"])}
     assert seed == 0
-    allowed = ELSEWHERE_OF.get(name, ELSEWHERE)
-    assert metrics_apart(dict(wanted), wanted, allowed, SHARE) == {}
+    most = allowed(name)
+    assert metrics_apart(dict(wanted), wanted, most, SHARE) == {}
     for each, value in wanted.items():
-        limit = max(allowed.get(each, 0.02), SHARE * abs(value))
-        wrong = metrics_apart({**wanted, each: value + 1.01 * limit}, wanted, allowed, SHARE)
+        limit = max(most.get(each, 0.02), SHARE * abs(value))
+        wrong = metrics_apart({**wanted, each: value + 1.01 * limit}, wanted, most, SHARE)
         assert set(wrong) == {each} - {"seconds"}
-    assert metrics_apart({}, wanted, allowed, SHARE).keys() == wanted.keys() - {"seconds"}
+    assert metrics_apart({}, wanted, most, SHARE).keys() == wanted.keys() - {"seconds"}
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
@@ -258,3 +294,36 @@ def test_apart_says_what_differs():
     assert set(apart({"a": one["a"]}, one, 1.0)) == {"b", "c"}
     assert metrics_apart({"a": float("nan")}, {"a": 1.0}, {"a": 9.0}, 1.0).keys() == {"a"}
     assert metrics_apart({"a": float("inf")}, {"a": 1.0}, {"a": 9.0}, 1.0).keys() == {"a"}
+
+
+def test_answers_networks_and_intervals_follow_their_inputs_to_a_card(tmp_path):
+    """On a card that is only imagined: who mixes its tensors with the CPU's is refused there, too."""
+    random = torch.Generator().manual_seed(0)
+    inputs, labels = torch.rand(40, 1, 4, 4, generator=random), torch.arange(40) % 4
+    used, scores = predictions.halves(3, 40, 0), torch.rand(40, 4, generator=random)
+    how = {"epochs": 2, "folder": tmp_path, "progress": False}
+    one = models.fully_connected((1, 4, 4), 4, widths=(8,), seed=0)
+
+    def both(device):
+        x, y = inputs.to(device), labels.to(device)
+        first, kept = (predictions.fit_and_ask(lambda _: one, x, y, used, **how) for _ in range(2))
+        assert first.device == kept.device == torch.device(device)
+        assert torch.equal(first.cpu(), kept.cpu())
+        odds, groups = membership.shadow(first[0], y, first[1:], y, used[1:]), crowd.clusters(x, 3, seed=0)
+        assert odds.device == groups.device == torch.device(device)
+        return first.cpu(), odds.cpu(), groups.cpu(), linkability.interval(scores.to(device), y, draws=50)
+
+    with Card():
+        found = both("meta")
+        with pytest.raises(RuntimeError, match="beside those of a card"):
+            inputs.to("meta") + inputs
+        with pytest.raises(RuntimeError, match="draws nothing on a card"):
+            torch.rand(3, device="meta", generator=random)
+    assert networks.device(one).type == "cpu", "the network that was given is moved"
+    for path in tmp_path.iterdir():
+        path.unlink()
+    wanted = both("cpu")
+    assert torch.allclose(found[0], wanted[0], atol=1e-6)
+    assert torch.allclose(found[1], wanted[1], atol=1e-3)
+    assert torch.equal(found[2], wanted[2])
+    assert found[3] == pytest.approx(wanted[3])
