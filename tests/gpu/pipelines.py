@@ -36,6 +36,7 @@ from privlab.defences import (
     nopeek,
     perturbation,
     regularisation,
+    secure_sum,
     soteria,
 )
 from privlab.metrics import extraction, reconstruction
@@ -297,6 +298,11 @@ def aggregated(device: torch.device) -> Found:
     return {f"{way} {name}": each[name] for way, each in found.items() for name in each}
 
 
+def summed(device: torch.device) -> Found:
+    made = secure_sum.secure_sum(updates(device, 5), dropouts={1}, seed=1)
+    return named(made.total)
+
+
 def clients_dp(device: torch.device) -> Found:
     found: Found = {}
     for where in client_dp.WHERE:
@@ -399,6 +405,7 @@ PIPELINES: dict[str, Pipeline] = {
     "defences.perturbation": perturbed,
     "defences.laplace_noise": laplace,
     "defences.aggregation": aggregated,
+    "defences.secure_sum": summed,
     "defences.client_dp": clients_dp,
     "defences.crowd": crowded,
     "defences.detection": detected,
