@@ -30,9 +30,54 @@ def stops(text, noise, attacks):
     )
 
 
+def costs(scheme, metric, than, value):
+    """The other scheme costs 100; all others 300, which is more than twice as much and less than ten times."""
+    other = ({"scheme": than}, {metric: (100.0, 101.0, 99.0)})
+    return made("talk/sums", "mnist", {metric: 300.0}, other, ({"scheme": scheme}, {metric: value}))
+
+
+def dearer(text, scheme, metric, than):
+    low, high = ({"scheme": scheme, "clients": count} for count in (3, 5))
+    other = ({"scheme": than}, {metric: (100.0, 101.0, 99.0)})
+    split = made("talk/sums", "mnist", {metric: 300.0}, other, (low, {metric: 230.0}), (high, {metric: 170.0}))
+    return Case(
+        "talk/sums",
+        text,
+        holds=[costs(scheme, metric, than, 210.0)],
+        fails=[costs(scheme, metric, than, 190.0)],
+        unsure=[costs(scheme, metric, than, wide(210.0, 200.0))],
+        depends=(split, {"3 clients"}, {"5 clients"}),
+    )
+
+
+def errors(rest, *changes):
+    own = [({"scheme": scheme}, {"relative_error": value}) for scheme, value in changes]
+    plain = ({"scheme": "plain"}, {"relative_error": 1.0})
+    return made("talk/sums", "mnist", {"relative_error": rest}, plain, *own)
+
+
+SPOILT = (1.2e-3, 1.3e-3, 1.25e-3)
+SPOILED = ("masks", SPOILT), ("shares", SPOILT), ("ciphertexts", SPOILT)
+FINE = (8e-4, 8.1e-4, 7.9e-4)
+
 CASES = [
     stops("A noise multiplier of 1", 1.0, EVERY),
     stops("A tenth of it", 0.1, set(dp_sgd.READERS)),
+    dearer("Communication overhead", "shares", "bytes", "plain"),
+    dearer("Computational overhead", "ciphertexts", "seconds", "plain"),
+    dearer("Ciphertexts take longer", "ciphertexts", "seconds", "masks"),
+    Case(
+        "talk/sums",
+        "A sum of updates loses nothing",
+        holds=[errors(FINE)],
+        fails=[errors(FINE, *SPOILED)],
+        unsure=[errors(FINE, ("masks", (9e-4, 1.2e-3, 8.5e-4)))],
+        depends=(
+            errors(FINE, ("shares", SPOILT)),
+            {f"{each}, {count} clients" for each in ("masks", "ciphertexts") for count in (3, 5)},
+            {f"shares, {count} clients" for count in (3, 5)},
+        ),
+    ),
 ]
 
 
