@@ -2911,6 +2911,57 @@ ROWS += [
         lambda: Between(FIFTY("recall", **BEST_S) - curious("8.4", "recall", "CIFAR-100", "trap"), -0.03, 0.03),
     ),
 ]
+CELLS += [
+    Held(
+        FRAMEWORK,
+        "With them no image is *exact*, and nearly all are to be seen",
+        lambda out: (
+            Between(out("weights of 0.5 exactly {}, to be seen"), 0, 1),
+            Between(out("weights of 0.5 exactly 0, to be seen {} of"), 85, 100),
+        ),
+    ),
+    Held(
+        FRAMEWORK,
+        "With weights a thousandth as large they are exact again",
+        lambda out: Between(out("weights of 0.0005 exactly {},"), 60, 100),
+    ),
+    Held(
+        FRAMEWORK,
+        "Not one image less.",
+        lambda out: Between(out("nothing exactly {},") - out("central DP exactly {},"), 0, 0),
+    ),
+    Held(
+        FRAMEWORK,
+        "No image is exact, even at an ε of a million, which promises nothing.",
+        lambda out: Between(out("local DP, ε = 1e+06 exactly {},"), 0, 0),
+    ),
+    Held(
+        FRAMEWORK,
+        "At a hundred thousand half of them are still to be seen, and at ten thousand none, by either server",
+        lambda out: (
+            Between(out("local DP, ε = 100000 exactly 0, to be seen {} of"), 40, 70),
+            Between(out("local DP, ε = 10000 exactly 0, to be seen {} of"), 0, 2),
+            Between(out.each("who knows the noise sees {}")[2][0], 0, 2),
+        ),
+    ),
+    Held(
+        FRAMEWORK,
+        "next to nothing is left to be seen: rounding works as noise does",
+        lambda out: Between(max(coarse for coarse, _ in out.each("clients: default grid {}%, fine grid {}%")), 0, 15),
+    ),
+    Held(
+        FRAMEWORK,
+        "It falls with the number of clients",
+        lambda out: Between(
+            out("3 clients: default grid *, fine grid {}%") - out("10 clients: default grid *, fine grid {}%"), 5, 90
+        ),
+    ),
+    Held(
+        FRAMEWORK,
+        "Every client refuses, before it has trained at all.",
+        lambda out: Between(out("0 answers, {} refusals"), 5, 5),
+    ),
+]
 EXEMPT: list[tuple[str, str, list[str]]] = [
     (
         FRAMEWORK,
