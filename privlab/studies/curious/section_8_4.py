@@ -32,24 +32,21 @@ def cells(name: str) -> list[Cell]:
     Traps with the s that section 8.4 names, and with the best one of section 8.3 (`scale` for other data).
     """
     best = BEST.get(name) or scale(name)
-    ways: list[tuple[str, str, str, float | None]] = [
-        ("in_process", "gradient", "passive", None),
-        ("in_process", "gradient", "trap", S),
-        ("in_process", "gradient", "trap", best),
-        ("in_process", "weights", "passive", None),
-        ("in_process", "weights", "trap", best),
-        ("in_process", "weights", "small trap", best),
-        ("flower_simulation", "weights", "small trap", best),
+    ways: list[tuple[str, str, str, str]] = [
+        ("in_process", "gradient", "passive", "none"),
+        ("in_process", "gradient", "trap", "as printed"),
+        ("in_process", "gradient", "trap", "best"),
+        ("in_process", "weights", "passive", "none"),
+        ("in_process", "weights", "trap", "best"),
+        ("in_process", "weights", "small trap", "best"),
+        ("flower_simulation", "weights", "small trap", "best"),
     ]
+    scales = {"none": {}, "as printed": {"s": S}, "best": {"s": best}}
     base = {"data": name, "users": USERS, "batch": BATCH, "neurons": NEURONS}
     return [
-        {**base, "framework": where, "sends": what, "server": server, **({"s": s} if s else {}), "s_is": _is(s)}
-        for where, what, server, s in ways
+        {**base, "framework": where, "sends": what, "server": server, **scales[which], "s_is": which}
+        for where, what, server, which in ways
     ]
-
-
-def _is(s: float | None) -> str:
-    return "none" if s is None else "as printed" if s == S else "best"
 
 
 def client(name: str, seed: int, user: int) -> federated.Client:
