@@ -1,5 +1,6 @@
 """Federated learning in one process: the gradient of a mini-batch, FedSGD, FedAvg and FedBN."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
 from privlab.sharing.losses import Loss, binary_cross_entropy, cross_entropy, right, value
-from privlab.sharing.messages import Gradient, Update, average, mean_update
+from privlab.sharing.messages import Gradient, Update, average, mean_update, usable
 
 __all__ = [
     "Client",
@@ -278,6 +279,7 @@ def fed_avg(
     train: Trainer | None = None,
     protect: Callable[[int, int, Update], Update] | None = None,
     equal: bool = False,
+    aggregate: Callable[[Sequence[Update]], Update] | None = None,
 ) -> Model:
     """FedAvg: in each round every client trains for `epochs` and sends its update; the server averages them.
 
@@ -287,8 +289,10 @@ def fed_avg(
     called with every update that the server receives; `protect(round, client, update)` is what a client does to it.
     fraction: C, the share of the clients that take part in a round, one at least, drawn anew each time. train: what
     trains the clients of a round, in place of `local_update` of one after the other: `together.local_updates` trains
-    many small ones at once.
-    Source: McMahan et al. 2017, Algorithm 1.
+    many small ones at once, `poisoning.Colluders` has some of them lie. aggregate: what the server takes in place of
+    the mean, such as those of `defences.aggregation`: clients count alike, and an update of another model or with
+    numbers that are not finite is dropped, with a warning that names its client. A round of which nothing is left
+    changes nothing. Source: McMahan et al. 2017, Algorithm 1.
     """
     how = _Training(rounds, epochs, batch, lr, loss, seed)
     checks.number("fraction", fraction, 0, 1, open_low=True)
@@ -304,7 +308,14 @@ def fed_avg(
         some = [clients[index] for index in chosen]
         updates = train(shared, some, **setting) if train else (local_update(shared, each, **setting) for each in some)
         heard = _heard(number, chosen, updates, listen, protect)
-        _apply(shared, mean_update(heard, [1 if equal else len(each.labels) for each in some]))
+        if aggregate:
+            sound, broken = usable(list(heard), dict(shared.named_parameters()))
+            for place, fault in broken.items():
+                warnings.warn(f"round {number}: dropped what client {chosen[place]} sent, it {fault}", stacklevel=2)
+            total = aggregate(sound) if sound else Update({}, {})
+        else:
+            total = mean_update(heard, [1 if equal else len(each.labels) for each in some])
+        _apply(shared, total)
     return shared
 
 

@@ -1,10 +1,12 @@
-"""What clients of federated learning send, and the server's means of it."""
+"""What clients of federated learning send, the server's means of it, and updates as rows of numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+_OTHER = "is of another model"
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,55 @@ def mean_update(updates: Iterable[Update], counts: Sequence[int]) -> Update:
             mean.setdefault(name, torch.zeros_like(change)).add_(change * (count / sum(counts)))
         buffers.append((update.buffers, count))
     return Update(mean, mean_by_examples(buffers))
+
+
+def stack(updates: Sequence[Update]) -> Tensor:
+    """Updates as rows `(n, D)`, each client's weights one after the other.
+
+    Raises ValueError for none, and, with the client, for another model's and for numbers that are not finite.
+    """
+    if not updates:
+        raise ValueError("there are no updates; give at least one")
+    found = faults(updates, updates[0])
+    found |= {place: _OTHER for place, update in enumerate(updates) if update.keys() != updates[0].keys()}
+    for place, fault in found.items():
+        raise ValueError(f"update {place} {fault}; leave it out, or give those of one model")
+    return torch.stack([torch.cat([update[name].flatten() for name in updates[0]]) for update in updates])
+
+
+def unstack(row: Tensor, updates: Sequence[Update]) -> Update:
+    """The update whose weights are the numbers `(D,)`, the way back from `stack`; of each buffer the median (the lower
+    of two), which a few clients cannot move.
+    """
+    first = updates[0]
+    parts = row.split([each.numel() for each in first.values()])
+    changes = {name: part.view_as(first[name]) for name, part in zip(first, parts, strict=True)}
+    sent = {name: [each.buffers[name] for each in updates if name in each.buffers] for name in first.buffers}
+    return Update(changes, {name: torch.stack(each).median(0).values for name, each in sent.items()})
+
+
+def usable(updates: Sequence[Update], model: Mapping[str, Tensor]) -> tuple[list[Update], dict[int, str]]:
+    """The updates that a rule can take, and of the others, by their places, why not.
+
+    Those that name a weight which the model's tensors have not, or of another shape, and those with numbers that are
+    not finite, are none. What a client did not train, and others did, has not changed there.
+    """
+    broken = faults(updates, model)
+    sound = [update for place, update in enumerate(updates) if place not in broken]
+    names = dict.fromkeys(name for update in sound for name in update)
+    zeros = {name: torch.zeros_like(model[name].detach()) for name in names}
+    return [Update({**zeros, **update}, update.buffers) for update in sound], broken
+
+
+def faults(updates: Sequence[Update], model: Mapping[str, Tensor]) -> dict[int, str]:
+    """Which updates no rule can take, by their places, and why: weights that `model` has not, or has in another shape;
+    numbers that are not finite, in weights or buffers.
+    """
+    found = {}
+    for place, update in enumerate(updates):
+        numbers = (*update.values(), *update.buffers.values())
+        if any(name not in model or model[name].shape != each.shape for name, each in update.items()):
+            found[place] = _OTHER
+        elif not all(each.sum().isfinite() or each.isfinite().all() for each in numbers):
+            found[place] = "has numbers that are not finite"
+    return found

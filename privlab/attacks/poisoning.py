@@ -1,0 +1,173 @@
+"""Model poisoning: clients that lie, by their data or by their updates, so that the shared model serves nobody.
+
+Lies about the data make another `Client`. Lies about updates are made by all who collude, together: `craft` functions
+take the updates that they know of and give the one that each of them sends. `Colluders` has them lie inside `fed_avg`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+from privlab import checks, runtime
+from privlab.attacks.threat import ThreatModel
+from privlab.sharing import together
+from privlab.sharing.federated import Client, Trainer
+from privlab.sharing.messages import Update, stack, unstack
+
+THREATS = (
+    ThreatModel(
+        attack="data poisoning",
+        time="train",
+        position="client",
+        access="white-box",
+        security="malicious",
+        reads="the shared model",
+        capability="Trains on labels or images that it has changed, and sends what comes of it.",
+        source="Tolpegin et al. 2020, section 3; the talk (model poisoning)",
+    ),
+    ThreatModel(
+        attack="model poisoning",
+        time="train",
+        position="client",
+        access="white-box",
+        security="malicious",
+        reads="the shared model, and the updates of those who collude",
+        capability="Several clients send updates that they agreed upon; they know the server's rule.",
+        source="Baruch et al. 2019, section 3; Shejwalkar and Houmansadr 2021, section IV",
+    ),
+)
+FACTORS = tuple(0.25 * 1.5**step for step in range(16))  # how far `adaptive` tries to go: .25 to 109
+
+
+def flip_labels(
+    client: Client,
+    classes: int,
+    *,
+    source: int | None = None,
+    target: int | None = None,
+    share: float = 1.0,
+    seed: int = 0,
+) -> Client:
+    """The client with wrong labels: class k becomes classes - 1 - k, or only `source` becomes `target`.
+
+    share: of the examples that would be changed, those that are, drawn by `seed`. Labels are class numbers `(N,)`.
+    Source: Fang et al. 2020, section 5.1 (all classes); Tolpegin et al. 2020, section 3.2 (one).
+    """
+    checks.whole("classes", classes, 2)
+    checks.labels("labels", client.labels, len(client.images))
+    checks.number("share", share, 0, 1)
+    if (source is None) != (target is None):
+        raise ValueError(f"source={source} and target={target}; give both, or none")
+    wrong = classes - 1 - client.labels
+    if source is not None:
+        checks.whole("source", source, 0, classes - 1)
+        checks.whole("target", target, 0, classes - 1)
+        wrong = torch.where(client.labels == source, torch.full_like(client.labels, target), client.labels)
+    changed = (wrong != client.labels).nonzero()[:, 0]
+    order = torch.randperm(len(changed), generator=runtime.generator(seed)).to(changed.device)
+    chosen = changed[order[: round(share * len(changed))]]
+    labels = client.labels.clone()
+    labels[chosen] = wrong[chosen]
+    return replace(client, labels=labels)
+
+
+def perturb_images(client: Client, std: float, *, seed: int = 0) -> Client:
+    """The client with Gaussian noise of `std` on its images, in [0, 1]; labels as they were.
+
+    Source: the talk (model poisoning, "via input perturbations"); Li et al. 2022 (Gaussian data poisoning).
+    """
+    checks.number("std", std, 0)
+    checks.images("images", client.images)
+    noise = torch.randn(client.images.shape, generator=runtime.generator(seed), dtype=client.images.dtype)
+    return replace(client, images=(client.images + std * noise.to(client.images.device)).clamp(0, 1))
+
+
+def scale(known: Sequence[Update], factor: float) -> Update:
+    """The mean of the known updates, `factor` times as long: below 0 the sign is flipped.
+
+    Source: Blanchard et al. 2017, section 5 (omniscient); Bagdasaryan et al. 2020, eq. 3 (scaling).
+    """
+    checks.number("factor", factor, -float("inf"))
+    return unstack(factor * stack(known).mean(0), known)
+
+
+def ipm(known: Sequence[Update], epsilon: float = 0.5) -> Update:
+    """Inner-product manipulation: the mean of the known updates times -epsilon, short enough to be taken for honest.
+
+    Source: Xie et al. 2020, "Fall of empires", section 4.
+    """
+    checks.number("epsilon", epsilon, 0, open_low=True)
+    return scale(known, -epsilon)
+
+
+def alie(known: Sequence[Update], clients: int, malicious: int) -> Update:
+    """A little is enough: the mean of the known updates less z standard deviations of each weight.
+
+    z is as large as may be while half of all clients still lie farther off than the lie does.
+    Source: Baruch et al. 2019, algorithm 3. Raises ValueError where the liars are half of the clients or more.
+    """
+    checks.whole("clients", clients, 2)
+    checks.whole("malicious", malicious, 1, (clients - 1) // 2)
+    honest = clients - malicious
+    needed = clients // 2 + 1 - malicious
+    z = NormalDist().inv_cdf(min(max((honest - needed) / honest, 1e-6), 1 - 1e-6))
+    rows = stack(known)
+    spread = rows.std(0) if len(rows) > 1 else torch.zeros_like(rows[0])
+    return unstack(rows.mean(0) - z * spread, known)
+
+
+def adaptive(
+    known: Sequence[Update], aggregate: Callable[[Sequence[Update]], Update], malicious: int, direction: str = "mean"
+) -> Update:
+    """The lie that moves what the server's own rule gives the farthest against the honest mean.
+
+    The known updates stand for the honest ones. Of lies mean - factor x direction, for the factors in `FACTORS`, the
+    one whose aggregate, with `malicious` copies of it, lies farthest against `direction`. direction: the `mean` itself
+    (backwards), its `sign`, or the `spread` of each weight (as ALIE).
+    Source: Shejwalkar and Houmansadr 2021, section IV-B (attacks tailored to the aggregation).
+    """
+    checks.whole("malicious", malicious)
+    rows = stack(known)
+    mean = rows.mean(0)
+    ways: dict[str, Callable[[], Tensor]] = {
+        "mean": lambda: mean,
+        "sign": lambda: mean.sign() * mean.norm() / max(len(mean), 1) ** 0.5,
+        "spread": lambda: rows.std(0) * mean.sign() if len(rows) > 1 else mean,
+    }
+    checks.one_of("direction", direction, ways)
+    away = ways[direction]()
+    best, lie = -float("inf"), mean
+    for factor in FACTORS:
+        tried = unstack(mean - factor * away, known)
+        made = stack([aggregate([*known, *[tried] * malicious])])[0]
+        if (gain := float((mean - made) @ away)) > best:
+            best, lie = gain, mean - factor * away
+    return unstack(lie, known)
+
+
+@dataclass(frozen=True)
+class Colluders:
+    """What trains the clients of a round, as `fed_avg(train=…)` asks, when those in `who` send what `craft` makes.
+
+    who: clients among those of `fed_avg`, the very objects. craft: from the known updates the one that all of them send.
+    omniscient: whether they know the updates of the honest too; else they know their own alone, honestly trained.
+    train: how everybody trains. first: the round in which they begin.
+    """
+
+    who: Sequence[Client]
+    craft: Callable[[Sequence[Update]], Update]
+    omniscient: bool = False
+    train: Trainer = together.local_updates
+
+    def __call__(self, model: torch.nn.Module, clients: Sequence[Client], **setting) -> Iterable[Update]:
+        honest = list(self.train(model, clients, **setting))
+        lies = [any(each is liar for liar in self.who) for each in clients]
+        own = [update for update, liar in zip(honest, lies, strict=True) if liar]
+        others = [update for update, liar in zip(honest, lies, strict=True) if not liar]
+        if not own:
+            return honest
+        lie = self.craft(others if self.omniscient and others else own)
+        return [lie if liar else update for update, liar in zip(honest, lies, strict=True)]
