@@ -59,13 +59,12 @@ def flip_labels(
     checks.whole("classes", classes, 2)
     checks.labels("labels", client.labels, len(client.images))
     checks.number("share", share, 0, 1)
-    if (source is None) != (target is None):
-        raise ValueError(f"source={source} and target={target}; give both, or none")
     wrong = classes - 1 - client.labels
-    if source is not None:
+    if source is not None or target is not None:
         checks.whole("source", source, 0, classes - 1)
         checks.whole("target", target, 0, classes - 1)
-        wrong = torch.where(client.labels == source, torch.full_like(client.labels, target), client.labels)
+        wrong = client.labels.clone()
+        wrong[client.labels == source] = torch.tensor(target)
     changed = (wrong != client.labels).nonzero()[:, 0]
     order = torch.randperm(len(changed), generator=runtime.generator(seed)).to(changed.device)
     chosen = changed[order[: round(share * len(changed))]]
@@ -152,9 +151,9 @@ def adaptive(
 class Colluders:
     """What trains the clients of a round, as `fed_avg(train=…)` asks, when those in `who` send what `craft` makes.
 
-    who: clients among those of `fed_avg`, the very objects. craft: from the known updates the one that all of them send.
-    omniscient: whether they know the updates of the honest too; else they know their own alone, honestly trained.
-    train: how everybody trains. first: the round in which they begin.
+    who: clients among those of `fed_avg`, the very objects. craft: from the known updates the one that each of them
+    sends. omniscient: whether they know those of the honest; else they know their own alone, honestly trained.
+    train: how everybody trains.
     """
 
     who: Sequence[Client]

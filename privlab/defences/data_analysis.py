@@ -1,0 +1,29 @@
+"""Data analysis: a client's labels are held against clean examples. Acts on the data, which somebody has to see."""
+
+from dataclasses import replace
+
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from privlab import checks
+from privlab.sharing.federated import Client
+
+
+def sanitise(client: Client, images: Tensor, labels: Tensor, *, neighbours: int = 5) -> tuple[Client, Tensor]:
+    """The client with the labels that its nearest clean examples have, and which were changed, bool `(N,)`.
+
+    images `(M, ...)`, labels `(M,)`: clean examples, which whoever looks has. neighbours: how many vote, by pixels.
+    Source: Paudice et al. 2018, "Label sanitization against label flipping", algorithm 1 (there within the set).
+    Raises ValueError for labels that are no class numbers, other shapes, or fewer clean examples than neighbours.
+    """
+    checks.labels("labels", labels, len(images))
+    checks.labels("the client's labels", client.labels, len(client.images))
+    checks.whole("neighbours", neighbours, 1, len(labels))
+    if images.shape[1:] != client.images.shape[1:]:
+        raise ValueError(
+            f"clean examples are {tuple(images.shape[1:])} and the client's {tuple(client.images.shape[1:])}"
+        )
+    voters = KNeighborsClassifier(neighbours).fit(images.flatten(1).cpu().numpy(), labels.cpu().numpy())
+    voted = torch.from_numpy(voters.predict(client.images.flatten(1).cpu().numpy())).to(client.labels)
+    return replace(client, labels=voted), voted != client.labels
