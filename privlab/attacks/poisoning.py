@@ -15,7 +15,7 @@ from privlab import checks, runtime
 from privlab.attacks.threat import ThreatModel
 from privlab.sharing import together
 from privlab.sharing.federated import Client, Trainer
-from privlab.sharing.messages import Update, stack, unstack
+from privlab.sharing.messages import Update, stack, unstack, usable
 
 THREATS = (
     ThreatModel(
@@ -166,7 +166,8 @@ class Colluders:
         lies = [any(each is liar for liar in self.who) for each in clients]
         own = [update for update, liar in zip(honest, lies, strict=True) if liar]
         others = [update for update, liar in zip(honest, lies, strict=True) if not liar]
-        if not own:
+        known, _ = usable(others if self.omniscient and others else own, dict(model.named_parameters()))
+        if not own or not known:  # nobody lies in this round, or the network has blown up already
             return honest
-        lie = self.craft(others if self.omniscient and others else own)
+        lie = self.craft(known)
         return [lie if liar else update for update, liar in zip(honest, lies, strict=True)]

@@ -1,0 +1,109 @@
+"""The talk's defences, each as what it changes in the federation."""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from privlab import runtime
+from privlab.attacks import evasion
+from privlab.defences import (
+    adversarial_training,
+    aggregation,
+    data_analysis,
+    dp_sgd,
+    pruning,
+    regularisation,
+    update_analysis,
+    verification,
+)
+from privlab.sharing import predictions, split
+from privlab.sharing.federated import Client, Update
+from privlab.studies.talk._federation import BATCH, EPOCHS, ROUNDS, Defence, Rule, World
+
+EPSILON, PGD_STEPS = 0.1, 3  # what clients train against
+DP_CLIP, DP_NOISE = 1.0, 1.0
+PRUNED = 0.3
+CUT = "relu1"  # of split learning
+STUDENT = {"epochs": 100, "lr": 0.1, "batch": 16, "optimiser": "sgd"}
+
+
+def private_updates(model: nn.Module, clients: Sequence[Client], **setting) -> Iterator[Update]:
+    """What clients send who train by DP-SGD, whatever the mini-batch that is asked for."""
+    random = setting.pop("random")
+    before = dict(model.named_parameters())
+    for client in clients:
+        seed = int(torch.randint(2**31, (1,), generator=random))
+        setting |= {"clip": DP_CLIP, "noise": DP_NOISE, "batch": len(client.labels)}
+        after = dp_sgd.train(model, client, **setting, seed=seed)
+        yield Update({name: (each - before[name]).detach() for name, each in after.named_parameters()}, {})
+
+
+def _distil(model: nn.Module, world: World) -> nn.Module:
+    about = runtime.derive(world.seed, "student")
+    return regularisation.distil(model, world.model("student"), world.public, temperature=2.0, seed=about, **STUDENT)
+
+
+def _prune(model: nn.Module, world: World) -> nn.Module:
+    """Fine-pruning, with the server's own clean examples: the least active neurons go, then two epochs."""
+    smaller = pruning.prune_dormant(model, "fc1", world.clean.images, PRUNED)
+    about = runtime.derive(world.seed, "tuning")
+    return predictions.fit(
+        smaller, world.clean.images, world.clean.labels, epochs=5, lr=0.05, batch=10, optimiser="sgd", seed=about
+    )
+
+
+def _rule(name: str, **more: object) -> Defence:
+    """A rule of `aggregation` that is told how many lie where it asks, and which the liars know."""
+
+    def known(malicious: int) -> Rule:
+        asked: dict = {"f": malicious} if name in ("trimmed_mean", "krum", "multi_krum", "bulyan") else {}
+        return functools.partial(getattr(aggregation, name), **asked, **more)
+
+    return Defence(rule=lambda world, model, malicious: known(malicious), known=known)
+
+
+def _analysis() -> Rule:
+    return update_analysis.without(update_analysis.by_length, update_analysis.by_direction)
+
+
+def _trap_set(world: World, model: nn.Module, malicious: int) -> Rule:
+    keep = len(world.clients) - malicious
+    return verification.TrapSet(model, world.clean.images, world.clean.labels, keep=keep)
+
+
+def _relabelled(client: Client, world: World) -> Client:
+    return data_analysis.sanitise(client, world.clean.images, world.clean.labels)[0]
+
+
+def _adversarial(model: nn.Module, clients: Sequence[Client], **setting) -> Sequence[Update]:
+    attack = functools.partial(evasion.pgd, epsilon=EPSILON, steps=PGD_STEPS)
+    return list(adversarial_training.local_updates(model, clients, attack=attack, **setting))
+
+
+def split_trained(world: World, clients: Sequence[Client]) -> tuple[nn.Module, float]:
+    """The network that the same clients train by split learning, and the bytes that each sends in a round."""
+    made = split.train(world.model(), clients, cut=CUT, rounds=ROUNDS, epochs=EPOCHS, batch=BATCH, seed=world.seed)  # type: ignore[arg-type]
+    return made.whole, made.traffic.total / (ROUNDS * len(clients))
+
+
+DEFENCES: dict[str, Defence] = {
+    "none": Defence(),
+    "median": _rule("median"),
+    "trimmed_mean": _rule("trimmed_mean"),
+    "multi_krum": _rule("multi_krum", keep=10),
+    "bulyan": _rule("bulyan"),
+    "geometric_median": _rule("geometric_median"),
+    "norm_clipping": _rule("clipped_mean"),
+    "update_analysis": Defence(rule=lambda *_: _analysis(), known=lambda _: _analysis()),
+    "verification": Defence(rule=_trap_set),
+    "data_analysis": Defence(clean=_relabelled),
+    "adversarial_training": Defence(train=_adversarial),
+    "distillation": Defence(finish=_distil),
+    "pruning": Defence(finish=_prune),
+    "dp_sgd": Defence(train=private_updates),
+    "labels_only": Defence(answer=regularisation.mask),
+    "secure_sum": Defence(),
+    "split_learning": Defence(),
+}

@@ -1,0 +1,117 @@
+"""How clients lie: of each attack the way of an adversary who knows of no defence first, then those of one who does."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from privlab import runtime
+from privlab.attacks import backdoor, poisoning
+from privlab.defences import client_dp
+from privlab.metrics import robustness
+from privlab.sharing import predictions
+from privlab.sharing.federated import Client, Update
+from privlab.studies.talk._federation import CLIENTS, MALICIOUS, Craft, Lie, Rule, World, error
+
+TARGET = 0  # what a backdoor has marked images taken for
+MARKED = 0.3  # of a liar's examples
+BOOST = CLIENTS / MALICIOUS  # what makes the liars' own the mean
+SUBGROUP = 1  # of whose images the bolder ones are meant by a semantic backdoor
+
+
+def _seed(world: World, place: int) -> int:
+    return runtime.derive(world.seed, "liar", place)
+
+
+def flip(client: Client, world: World, place: int, *, share: float = 1.0) -> Client:
+    return poisoning.flip_labels(client, world.classes, share=share, seed=_seed(world, place))
+
+
+def noise(client: Client, world: World, place: int) -> Client:
+    return poisoning.perturb_images(client, 1.0, seed=_seed(world, place))
+
+
+def mark(client: Client, world: World, place: int, *, share: float = MARKED) -> Client:
+    return backdoor.poison(client, TARGET, share=share, seed=_seed(world, place))
+
+
+def restyle(client: Client, world: World, _place: int) -> Client:
+    """A semantic backdoor: images of class 1 in the bolder style are labelled `TARGET`."""
+    return backdoor.relabel(client, bold(client.images, client.labels, world), TARGET)
+
+
+def bold(images: Tensor, labels: Tensor, world: World) -> Tensor:
+    """Which images are of class 1 and brighter than most of its clean ones: bool `(N,)`."""
+    usual = world.clean.images[world.clean.labels == SUBGROUP].mean((1, 2, 3)).median()
+    return (labels == SUBGROUP) & (images.mean((1, 2, 3)) > usual)
+
+
+def _scaled(factor: float) -> Callable[[Rule, int], Craft]:
+    return lambda _rule, _malicious: lambda known: poisoning.scale(known, factor)
+
+
+def _within(_rule: Rule, _malicious: int) -> Craft:
+    """The liars' mean, boosted, yet no longer than their own shortest honest work of that kind is wont to be."""
+
+    def craft(known: Sequence[Update]) -> Update:
+        short = min(client_dp.norm(each) for each in known)
+        return client_dp.clip_update(poisoning.scale(known, BOOST), short)
+
+    return craft
+
+
+def _alie(_rule: Rule, malicious: int) -> Craft:
+    return lambda known: poisoning.alie(known, CLIENTS, malicious)
+
+
+def _ipm(epsilon: float) -> Callable[[Rule, int], Craft]:
+    return lambda _rule, _malicious: lambda known: poisoning.ipm(known, epsilon)
+
+
+def _against(direction: str) -> Callable[[Rule, int], Craft]:
+    """Tailored to the server's rule."""
+    return lambda rule, malicious: lambda known: poisoning.adaptive(known, rule, malicious, direction)
+
+
+def _knowing(craft: Callable[[Rule, int], Craft]) -> Lie:
+    return Lie(craft=craft, omniscient=True)
+
+
+_HALF = functools.partial(flip, share=0.5)
+_TAILORED = tuple(_knowing(_against(direction)) for direction in ("mean", "sign", "spread"))
+
+LIES: dict[str, tuple[Lie, ...]] = {
+    "data_poisoning": (Lie(data=flip), Lie(data=_HALF), Lie(data=noise)),
+    "sign_flipping": (Lie(craft=_scaled(-BOOST)), Lie(craft=_scaled(-1.0)), _TAILORED[0], _TAILORED[1]),
+    "alie": (_knowing(_alie), _TAILORED[2]),
+    "ipm": (_knowing(_ipm(0.5)), _knowing(_ipm(2.0)), _knowing(_ipm(0.1))),
+    "backdoor": (
+        Lie(data=mark),
+        Lie(data=functools.partial(mark, share=0.1)),
+        Lie(data=functools.partial(mark, share=0.6)),
+        Lie(data=mark, craft=_within),
+    ),
+    "model_replacement": (
+        Lie(data=mark, craft=_scaled(BOOST)),
+        Lie(data=mark, craft=_scaled(2.0)),
+        Lie(data=mark, craft=_scaled(1.0)),
+        Lie(data=mark, craft=_within),
+    ),
+    "semantic_backdoor": (
+        Lie(data=restyle),
+        Lie(data=restyle, craft=_scaled(2.0)),
+        Lie(data=restyle, craft=_within),
+    ),
+}
+MARKING = ("backdoor", "model_replacement")
+
+
+def success(attack: str, model: nn.Module, world: World) -> float:
+    """What an attack wants: errors on fresh images; of a backdoor, how often what it means is taken for `TARGET`."""
+    fresh = world.fresh
+    if attack in MARKING:
+        return robustness.backdoor_rate(predictions.predict(model, backdoor.stamp(fresh.images)), fresh.labels, TARGET)
+    if attack == "semantic_backdoor":
+        chosen = bold(fresh.images, fresh.labels, world)
+        return robustness.backdoor_rate(predictions.predict(model, fresh.images[chosen]), fresh.labels[chosen], TARGET)
+    return error(model, world)
