@@ -99,6 +99,19 @@ def labels(name: str, value: object, count: int) -> None:
         raise ValueError(f"{name} holds the negative label {value.min().item()}; class numbers start at 0")
 
 
+def floats(name: str, value: object, form: str) -> None:
+    """Raise unless `value` is a tensor of finite floats, not empty, with the dimensions that `form` names: "(N, K)"."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} is {what}; give a torch tensor of floats {form}")
+    if value.dim() != len(form.replace(",)", ")").split(",")) or not value.numel():
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; give {form}, not empty")
+    if wrong := int((~value.isfinite()).sum()):
+        raise ValueError(
+            f"{wrong} numbers of {name} are not finite (NaN, inf); leave them out, or find where they come from"
+        )
+
+
 def layer(model: nn.Module, name: str, kind: type[nn.Module] | None = None) -> nn.Module:
     """The layer of `model` called `name`, of class `kind`; else ValueError with the names there are."""
     layers = dict(model.named_modules())

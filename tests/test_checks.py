@@ -80,6 +80,23 @@ def test_labels_says_what_is_wrong(value, error, words):
         checks.labels("labels", value, 2)
 
 
+@pytest.mark.parametrize(
+    ("value", "form", "error", "words"),
+    [
+        ([0.5], "(N,)", TypeError, r"rows is list; give a torch tensor of floats \(N,\)"),
+        (torch.zeros(2).long(), "(N,)", TypeError, r"int64 of shape \(2,\)"),
+        (torch.zeros(2, 3), "(N,)", ValueError, r"shape \(2, 3\); give \(N,\)"),
+        (torch.zeros(2), "(N, K)", ValueError, r"shape \(2,\); give \(N, K\)"),
+        (torch.zeros(0, 3), "(N, K)", ValueError, "not empty"),
+        (torch.tensor([0, math.nan, math.inf]), "(N,)", ValueError, "2 numbers of rows are not finite"),
+    ],
+)
+def test_floats_says_what_is_wrong(value, form, error, words):
+    checks.floats("rows", torch.zeros(form.count("N") + 1, *[2] * form.count("K")), form)
+    with pytest.raises(error, match=words):
+        checks.floats("rows", value, form)
+
+
 def test_layer_lists_the_layers_that_fit():
     model = nn.Sequential()
     model.add_module("fc1", nn.Linear(2, 2))

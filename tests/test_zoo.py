@@ -151,6 +151,7 @@ REFUSED: dict[str, dict[str, set[str]]] = {
     "defences.regularisation.distil": TUPLE,
     "defences.regularisation.prune_weights": {"computes its weight": NORMED},
     "attacks.label_inference.labels": LAST,
+    "attacks.model_extraction.extract": {"is tuple; give a torch tensor": TWO},
     "attacks.text_extraction.plant": {"not a Embedding layer": ALL - called("words")},
     "attacks.transmission.transmit": TRANSMITTED,
     "attacks.trap_weights.plant": PLANTED,

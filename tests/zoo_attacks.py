@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privlab import networks
@@ -14,13 +15,14 @@ from privlab.attacks import (
     gradient_extraction,
     inverting_gradients,
     label_inference,
+    model_extraction,
     text_extraction,
     transmission,
     trap_weights,
 )
 from privlab.sharing import federated, split
 from tests.zoo import Animal
-from tests.zoo_runs import answer, close, cuts, dense_of, loss_of, modes
+from tests.zoo_runs import answer, close, cuts, dense_of, loss_of, modes, state
 
 
 def run_mirror(animal: Animal, model: nn.Module) -> None:
@@ -212,6 +214,38 @@ def run_extract(animal: Animal, model: nn.Module) -> None:
         close(found.images[0], networks.input_of(model, layer, images).view(animal.shape))
 
 
+def run_extraction(animal: Animal, model: nn.Module) -> None:
+    """A plain step of another network of the kind towards the model's logits, and one towards its probabilities."""
+    inputs, _ = animal.batch()
+    binary = animal.loss is federated.binary_cross_entropy
+    for answers in ("logits", "probabilities"):
+
+        def ask(some: Tensor, answers: str = answers) -> Tensor:
+            said = answer(model, some)
+            return said if answers == "logits" else said.sigmoid() if binary else said.softmax(1)
+
+        slow = animal.build()
+        with torch.no_grad():
+            for each in slow.parameters():
+                each.mul_(0.9)
+        how = {"epochs": 1, "lr": 0.1, "batch": 9, "optimiser": "sgd", "loss": animal.loss, "answers": answers}
+        found = state(model_extraction.extract(ask, slow, inputs, **how))
+        if animal.chance:
+            continue
+        optimiser = torch.optim.SGD([each for each in slow.parameters() if each.requires_grad], lr=0.1)
+        made, told = slow(inputs.clone()), ask(inputs)
+        if answers == "logits":
+            loss = (made - told).square().mean()
+        elif binary:
+            loss = F.binary_cross_entropy_with_logits(made, told)
+        else:
+            loss = -(told * made.log_softmax(1)).sum(1).mean()
+        loss.backward()
+        optimiser.step()
+        for name, wanted in state(slow).items():
+            close(found[name], wanted, msg=name)
+
+
 ATTACKS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "attacks.decoder.fit": run_decoder,
     "attacks.decoder.mirror": run_mirror,
@@ -222,6 +256,7 @@ ATTACKS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "attacks.gradient_extraction.reproduces_gradient": run_reproduces,
     "attacks.inverting_gradients.reconstruct": run_inverting,
     "attacks.label_inference.labels": run_labels,
+    "attacks.model_extraction.extract": run_extraction,
     "attacks.text_extraction.plant": run_words,
     "attacks.transmission.transmit": run_transmit,
     "attacks.trap_weights.plant": run_plant,

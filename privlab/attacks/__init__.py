@@ -1,6 +1,7 @@
 """One file per attack family. Each attack carries its `ThreatModel`."""
 
 from privlab.attacks import (
+    attribute_inference,
     decoder,
     deep_leakage,
     gradient_extraction,
@@ -8,7 +9,9 @@ from privlab.attacks import (
     label_inference,
     linkability,
     membership,
+    model_extraction,
     noisy_extraction,
+    side_channel,
     text_extraction,
     transmission,
     trap_weights,
@@ -28,6 +31,9 @@ THREATS: tuple[ThreatModel, ...] = (
     *decoder.THREATS,
     *membership.THREATS,
     *linkability.THREATS,
+    *attribute_inference.THREATS,
+    model_extraction.THREAT,
+    side_channel.THREAT,
 )
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "LocalTraining",
     "Reconstruction",
     "ThreatModel",
+    "attribute_inference",
     "decoder",
     "deep_leakage",
     "gradient_extraction",
@@ -43,7 +50,9 @@ __all__ = [
     "label_inference",
     "linkability",
     "membership",
+    "model_extraction",
     "noisy_extraction",
+    "side_channel",
     "text_extraction",
     "transmission",
     "trap_weights",

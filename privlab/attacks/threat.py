@@ -10,6 +10,7 @@ AXES = {
     "access": ("white-box", "black-box"),
     "security": ("malicious", "honest-but-curious"),
 }
+OUTSIDE = {"time": "test", "position": "off-path", "access": "black-box", "security": "honest-but-curious"}
 
 
 @dataclass(frozen=True)

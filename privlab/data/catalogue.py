@@ -143,6 +143,16 @@ _ADULT = tuple(
         ("test", "35238206dfdf7f1fe215bbb874adecdc", 2.0),
     )
 )
+_UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
+_HEART = tuple(
+    File(f"heart-disease/{name}.data", f"{_UCI}/heart-disease/{name}.data", f"md5:{digest}", 0.02)
+    for name, digest in (
+        ("processed.cleveland", "2d91a8ff69cfd9616aa47b59d6f843db"),
+        ("processed.hungarian", "22e96bee155b5973568101c93b3705f6"),
+        ("processed.switzerland", "9a87f7577310b3917730d06ba9349e20"),
+        ("processed.va", "4249d03ca7711e84f4444768c9426170"),
+    )
+)
 _CLOTHES = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 _OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # EMNIST's six ways of grouping characters into classes (Cohen et al. 2017, Table II).
@@ -206,6 +216,16 @@ _ENTRIES = [
         "tumours",
         _ADULT,
         examples=32_561,
+    ),
+    Entry(
+        "heart-disease",
+        "heart disease: a narrowed vessel, by 13 attributes, of patients of four hospitals",
+        "table",
+        ("none", "narrowed"),
+        "CC BY 4.0 (Janosi, Steinbrunn, Pfisterer, Detrano)",
+        "tumours",
+        _HEART,
+        examples=920,
     ),
     Entry("mnist", "MNIST digits", "idx", DIGITS, "CC BY-SA 3.0", "digits", _MNIST, examples=60_000, sizes=(28,)),
     Entry(

@@ -123,6 +123,7 @@ class Table(_Rows):
     """Records with labels: a row each.
 
     values: float32 `(N, F)` in [0, 1]. labels: int64 `(N,)`. features: what each of the F columns means.
+    Where the data set says: users, int64 `(N,)`, whose record it is, as of which hospital.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Table(_Rows):
     features: tuple[str, ...]
     source: str
     checksum: str
+    users: Tensor | None = None
 
 
 def to_pixels(images: np.ndarray) -> Tensor:

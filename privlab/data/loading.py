@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def _fits(
     entry: Entry, split: str, size: int | None, channels: int | None, words: int | None, length: int | None
 ) -> None:
     """Raise ValueError for a split that a known set does not have, and for a setting that it would swallow."""
-    if entry.name in ("omniglot", "location30") and split != "train":
+    if entry.name in ("omniglot", "location30", "heart-disease") and split != "train":
         raise ValueError(f"{entry.name} is one set, taken as split='train'; leave split={split!r} out")
     if entry.kind not in ("npz", "images") and split == "val":
         raise ValueError(f"{entry.name} has no split 'val'; choose one of train, test")
@@ -199,7 +200,7 @@ def fingerprint(name: str, split: str = "train") -> tuple[str, str]:
 
 def _of_split(entry: Entry, found: list[sums.Found], split: str) -> list[sums.Found]:
     """The files of one split: half of them, in sets of images and labels and in Adult."""
-    half = len(found) // 2 if entry.kind in ("idx", "table") else 0
+    half = len(found) // 2 if entry.kind in ("idx", "table") and entry.name != "heart-disease" else 0
     return (found[:half] if split == "train" else found[half:]) if half else found
 
 
@@ -237,14 +238,17 @@ def _table(entry: Entry, split: str, values: np.ndarray, labels: np.ndarray, fea
 
 
 def _records(entry: Entry, found: list[sums.Found], split: str) -> Table:
-    of_split = _of_split(entry, found, split)
+    of_split, users = _of_split(entry, found, split), None
     with reading(of_split[0].path):
         if entry.name == "location30":
             values, labels, features = tables.location(found[0].path)
+        elif entry.name == "heart-disease":
+            values, labels, features, users = tables.heart([each.path for each in found])
         else:
             values, labels, features = tables.adult(of_split[0].path, found[0].path)
     checksum, source = _origin(of_split, values, labels)
-    return _table(entry, split, values, labels, features, source, checksum)
+    made = _table(entry, split, values, labels, features, source, checksum)
+    return made if users is None else replace(made, users=torch.from_numpy(users))
 
 
 def _reviews(entry: Entry, found: sums.Found, split: str, words: int, length: int) -> Text:

@@ -1,4 +1,4 @@
-"""Readers of publishers' tables: Location-30 and Adult."""
+"""Readers of publishers' tables: Location-30, Adult and heart disease."""
 
 import tarfile
 from collections.abc import Sequence
@@ -24,6 +24,10 @@ _ADULT = {
     "native-country": None,
 }
 _PLACES = 446
+# heart-disease.names, section 7: the codes that it lists; of a number its range in the four files.
+_HEART: dict[str, tuple[float, float] | str] = {"age": (28, 77), "sex": "01", "cp": "1234", "trestbps": (0, 200)}
+_HEART |= {"chol": (0, 603), "fbs": "01", "restecg": "012", "thalach": (60, 202), "exang": "01"}
+_HEART |= {"oldpeak": (-2.6, 6.2), "slope": "123", "ca": (0, 3), "thal": "367"}
 
 
 def location(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -69,13 +73,41 @@ def adult(path: Path, train: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, .
     return values.astype(np.float32), np.array([income == ">50K" for income in incomes]).astype(np.int64), tuple(names)
 
 
-def _records(path: Path) -> list[list[str]]:
-    """The lines of an Adult file but for its remark, in columns."""
+def heart(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray]:
+    """Values `(N, F)` in [0, 1], labels (1: a vessel narrowed by more than half), the features' names, and of which
+    file, from 0, each record is.
+
+    Numbers are scaled by the ranges of the four hospitals' files, codes are one feature each. Each attribute has a
+    feature more, which is 1 where it is missing (`?`), and its others are 0 there: nothing is filled in. Blood
+    pressures and cholesterols of 0, which nobody has, are left as published.
+    """
+    files = []
+    for path in paths:
+        rows = [[word.replace("?", "nan") for word in row] for row in _records(path, len(_HEART) + 1)]
+        files.append(_numbers(path, rows, len(_HEART) + 1))
+        if not np.isin(files[-1][:, -1], range(5)).all():
+            raise ValueError(f"{path} ends a line with another number than 0 to 4; fetch it again")
+    table, parts, names = np.concatenate(files), [], []
+    for (name, known), column in zip(_HEART.items(), table.T, strict=False):
+        if isinstance(known, str):
+            parts += [column == int(code) for code in known]
+            names += [f"{name}: {code}" for code in known]
+        else:
+            parts.append((np.nan_to_num(column, nan=known[0]) - known[0]) / (known[1] - known[0]))
+            names.append(name)
+        parts.append(np.isnan(column))
+        names.append(f"{name}: ?")
+    values, hospitals = np.stack(parts, 1).clip(0, 1), np.repeat(np.arange(len(files)), [len(each) for each in files])
+    return values.astype(np.float32), (table[:, -1] > 0).astype(np.int64), tuple(names), hospitals
+
+
+def _records(path: Path, width: int = len(_ADULT) + 1) -> list[list[str]]:
+    """The lines of a file of Adult (but for its remark) or of heart disease, in columns."""
     lines = path.read_bytes().decode("utf-8").splitlines()
     records = [
         [word.strip() for word in line.split(",")] for line in lines if line.strip() and not line.startswith("|")
     ]
-    _check_width(path, records, len(_ADULT) + 1)
+    _check_width(path, records, width)
     return records
 
 

@@ -1,5 +1,8 @@
 """Tables of records: the publishers' formats, small and made; the real files; what is cut off or altered."""
 
+import csv
+import os
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
@@ -46,6 +49,79 @@ def test_adult_is_one_column_a_word_and_numbers_by_their_range(tmp_path):
     assert sum(value for name, value in zip(names, values[0], strict=True) if name.startswith("workclass")) == 0
 
 
+PATIENTS = {
+    "cleveland": [
+        "63.0,1.0,1.0,145.0,233.0,1.0,2.0,150.0,0.0,2.3,3.0,0.0,6.0,0",
+        "28,0,4,0,603,?,1,202,1,-2.6,?,3,7,4",
+    ],
+    "hungarian": ["77,1,2,?,?,0,0,?,?,?,?,?,?,1"],
+}
+
+
+def write_heart(folder):
+    folder.mkdir()
+    for hospital in ("cleveland", "hungarian", "switzerland", "va"):
+        lines = PATIENTS.get(hospital, PATIENTS["hungarian"])
+        (folder / f"processed.{hospital}.data").write_text("\n".join(lines) + "\n")
+    return [folder / f"processed.{hospital}.data" for hospital in PATIENTS]
+
+
+def test_heart_disease_is_one_column_a_code_numbers_by_their_range_and_missing_a_feature(tmp_path):
+    values, labels, names, hospitals = tables.heart(write_heart(tmp_path / "heart"))
+    assert labels.tolist() == [0, 1, 1]
+    assert hospitals.tolist() == [0, 0, 1]
+    column = dict(zip(names, values.T.tolist(), strict=True))
+    assert column["age"] == pytest.approx([35 / 49, 0, 1])
+    assert column["cp: 1"] == [1, 0, 0]
+    assert column["thal: 7"] == [0, 1, 0]
+    assert column["oldpeak"] == pytest.approx([4.9 / 8.8, 0, 0])
+    assert column["oldpeak: ?"] == [0, 0, 1]
+    assert column["fbs: ?"] == [0, 1, 0]
+    assert column["fbs: 1"] == [1, 0, 0]
+    assert column["chol: ?"] == [0, 0, 1]
+    for name in tables._HEART:
+        of_it = [column[each] for each in names if each.startswith(f"{name}:")]
+        codes = [sum(row) for row in zip(*of_it, strict=True)]
+        assert codes == [1, 1, 1] if len(of_it) > 1 else max(codes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("63,1,1,145", "4 columns in its line 1, expected 14"),
+        (PATIENTS["hungarian"][0][:-1] + "9", "another number than 0 to 4"),
+        (PATIENTS["hungarian"][0][:-1] + "?", "another number than 0 to 4"),
+        (PATIENTS["hungarian"][0].replace("77", "old"), "a word where a number belongs"),
+    ],
+)
+def test_a_broken_hospital_says_what_is_wrong(tmp_path, line, words):
+    paths = write_heart(tmp_path / "heart")
+    paths[1].write_text(line)
+    with pytest.raises(ValueError, match=f"{paths[1].name} .*{words}"):
+        tables.heart(paths)
+
+
+def test_hospitals_are_loaded_as_they_lie_in_the_file(real_data):
+    """All 920, in the order of the files; what the files leave open stands in its own column and nowhere else."""
+    found = real_data("heart-disease")
+    assert found.users.bincount().tolist() == [303, 294, 123, 200]
+    folder = os.environ["PRIVLAB_DATA"] + "/heart-disease/processed."
+    rows = [
+        row
+        for hospital in ("cleveland", "hungarian", "switzerland", "va")
+        for row in csv.reader(open(f"{folder}{hospital}.data"))  # noqa: SIM115
+    ]
+    assert found.labels.tolist() == [int(row[-1] != "0") for row in rows]
+    for place, name in enumerate(tables._HEART):
+        missing = found.values[:, found.features.index(f"{name}: ?")]
+        assert missing.tolist() == [float(row[place] == "?") for row in rows]
+    pressures = [float(row[3]) if row[3] != "?" else 0.0 for row in rows]
+    assert np.allclose(found.values[:, found.features.index("trestbps")] * 200, pressures, atol=1e-4)
+    one = found[found.users == 2]
+    assert len(one) == len(one.users) == 123
+    assert found.to("cpu").users is not None
+
+
 def test_embedded_records_are_scikit_learns():
     found = data.load("tumours"), data.load("tumours", "test")
     assert [len(part) for part in found] == [456, 113]
@@ -60,7 +136,12 @@ def test_embedded_records_are_scikit_learns():
 
 @pytest.mark.parametrize(
     ("name", "split", "shape"),
-    [("location30", "train", (5010, 446)), ("adult", "train", (32_561, 108)), ("adult", "test", (16_281, 108))],
+    [
+        ("location30", "train", (5010, 446)),
+        ("adult", "train", (32_561, 108)),
+        ("adult", "test", (16_281, 108)),
+        ("heart-disease", "train", (920, 38)),
+    ],
 )
 def test_real_tables(real_data, name, split, shape):
     real_data(name)
@@ -118,13 +199,14 @@ def test_a_table_cut_off_is_named_before_it_is_read(tmp_path, monkeypatch):
         data.load("adult")
 
 
-@pytest.mark.parametrize("name", ["tumours", "adult", "location30"])
+@pytest.mark.parametrize("name", ["tumours", "adult", "location30", "heart-disease"])
 @pytest.mark.parametrize("setting", [{"size": 28}, {"words": 10}, {"length": 5}, {"channels": 3}])
 def test_settings_of_images_and_text_are_refused(name, setting):
     with pytest.raises(ValueError, match="has no meaning"):
         data.load(name, **setting)
 
 
-def test_location_has_one_split():
+@pytest.mark.parametrize("name", ["location30", "heart-disease"])
+def test_some_have_one_split(name):
     with pytest.raises(ValueError, match="one set"):
-        data.load("location30", "test")
+        data.load(name, "test")

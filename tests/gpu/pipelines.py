@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from privlab import data, models
 from privlab.attacks import (
+    attribute_inference,
     decoder,
     deep_leakage,
     gradient_extraction,
@@ -21,7 +22,9 @@ from privlab.attacks import (
     label_inference,
     linkability,
     membership,
+    model_extraction,
     noisy_extraction,
+    side_channel,
     text_extraction,
     transmission,
     trap_weights,
@@ -39,7 +42,7 @@ from privlab.defences import (
     secure_sum,
     soteria,
 )
-from privlab.metrics import extraction, reconstruction
+from privlab.metrics import agreement, extraction, reconstruction
 from privlab.metrics import linkability as linkability_metrics
 from privlab.metrics import membership as membership_metrics
 from privlab.sharing import federated, messages, predictions, split
@@ -252,6 +255,69 @@ def linked_in_full(device: torch.device) -> Found:
     return found
 
 
+def guessed(device: torch.device) -> Found:
+    """Whether a nucleus has a texture above the median, from a model, without it, and from gradients."""
+    cells = data.load("tumours").to(device)
+    coarse = (cells.values[:, 1] > cells.values[:, 1].median()).long()
+    records = torch.cat([cells.values[:, 2:8], torch.eye(2, device=device)[coarse]], 1)
+    network = models.fully_connected((1, 8), 2, widths=(16,), seed=0).to(device)
+    model = predictions.fit(network, records[:, None], cells.labels, epochs=5, lr=0.1, optimiser="sgd")
+    candidates = attribute_inference.completed(records[:100], (6, 7), torch.eye(2))
+
+    def ask(some: Tensor) -> Tensor:
+        return predictions.predict(model, some[:, None]).softmax(1)
+
+    known, values = [], torch.arange(40) % 2
+    for place, value in enumerate(values):
+        chosen = (coarse == value).nonzero()[place * 4 : place * 4 + 4, 0]
+        known.append(federated.gradient(model, records[chosen, None], cells.labels[chosen]))
+    prior = torch.tensor([0.5, 0.5])
+    said = partial(attribute_inference.maximum, ask, candidates, cells.labels[:100], prior=prior)
+    return {
+        "candidates": candidates,
+        "decided": said(confusion=torch.tensor([[9.0, 1.0], [2.0, 8.0]])),
+        "confident": said(),
+        "imputed": attribute_inference.impute(records[100:, :6], coarse[100:], records[:100, :6]),
+        "updates": attribute_inference.from_updates(known[:30], values[:30], known[30:]),
+    }
+
+
+def stolen(device: torch.device) -> Found:
+    """A victim of ten classes, three students of it, and a linear model."""
+    mine = client(200, device, "digits")
+    make = partial(models.fully_connected, mine.images.shape[1:], 10, widths=(32,))
+    victim = predictions.fit(make(seed=0).to(device), mine.images, mine.labels, **QUICK, optimiser="sgd")
+    said = predictions.predict(victim, mine.images)
+    found: Found = {}
+    answers = {
+        "logits": lambda made: made,
+        "probabilities": lambda made: made.softmax(1),
+        "labels": lambda m: m.argmax(1),
+    }
+    for kind, answer in answers.items():
+        copy = model_extraction.extract(
+            lambda some, answer=answer: answer(predictions.predict(victim, some)),
+            make(seed=1).to(device),
+            mine.images,
+            answers=kind,
+            queries=100,
+            **QUICK,
+            optimiser="sgd",
+        )
+        found[kind] = predictions.predict(copy, mine.images)
+        found[f"fidelity {kind}"] = agreement.fidelity(found[kind], said)
+    flat = models.initialisation.draw_like_pytorch(nn.Linear(20, 4), 0).to(device)
+    weight, bias = model_extraction.linear(lambda some: predictions.predict(flat, some.to(device)), 20)
+    return {**found, "weight": weight, "bias": bias}
+
+
+def overheard(device: torch.device) -> Found:
+    """On made times, of which the right class is known on every device."""
+    made = {str(width): width * torch.linspace(1, 2, 50).to(device) for width in (1, 8)}
+    name, separation = side_channel.tell(made, made["8"] * 1.1)
+    return {"width": float(name), "separation": separation}
+
+
 # --- defences ----------------------------------------------------------------------------------------------------
 
 
@@ -402,6 +468,9 @@ PIPELINES: dict[str, Pipeline] = {
     "attacks.decoder": decoded,
     "attacks.membership": members,
     "attacks.linkability": linked,
+    "attacks.attribute_inference": guessed,
+    "attacks.model_extraction": stolen,
+    "attacks.side_channel": overheard,
     "defences.perturbation": perturbed,
     "defences.laplace_noise": laplace,
     "defences.aggregation": aggregated,
@@ -420,6 +489,8 @@ NEAR = {  # relative to the largest number; 1e-4 for all others
     "attacks.decoder": 2e-2,
     "attacks.membership": 1e-2,
     "attacks.linkability": 5e-2,
+    "attacks.attribute_inference": 1e-2,
+    "attacks.model_extraction": 1e-3,
     "defences.nopeek": 1e-2,
     "defences.dp_sgd": 1e-3,
     "defences.regularisation": 1e-3,
