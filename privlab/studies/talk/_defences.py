@@ -23,19 +23,19 @@ from privlab.sharing.federated import Client, Update
 from privlab.studies.talk._federation import BATCH, EPOCHS, ROUNDS, Defence, Rule, World
 
 EPSILON, PGD_STEPS = 0.1, 3  # what clients train against
-DP_CLIP, DP_NOISE = 1.0, 1.0
+DP_CLIP, DP_NOISE, DP_LR = 1.0, 1.0, 1.0
 PRUNED = 0.3
 CUT = "relu1"  # of split learning
 STUDENT = {"epochs": 100, "lr": 0.1, "batch": 16, "optimiser": "sgd"}
 
 
 def private_updates(model: nn.Module, clients: Sequence[Client], **setting) -> Iterator[Update]:
-    """What clients send who train by DP-SGD, whatever the mini-batch that is asked for."""
+    """What clients send who train by DP-SGD on all their examples at once, at a rate of its own."""
     random = setting.pop("random")
     before = dict(model.named_parameters())
     for client in clients:
         seed = int(torch.randint(2**31, (1,), generator=random))
-        setting |= {"clip": DP_CLIP, "noise": DP_NOISE, "batch": len(client.labels)}
+        setting |= {"clip": DP_CLIP, "noise": DP_NOISE, "lr": DP_LR, "batch": len(client.labels)}
         after = dp_sgd.train(model, client, **setting, seed=seed)
         yield Update({name: (each - before[name]).detach() for name, each in after.named_parameters()}, {})
 
@@ -82,10 +82,15 @@ def _adversarial(model: nn.Module, clients: Sequence[Client], **setting) -> Sequ
     return list(adversarial_training.local_updates(model, clients, attack=attack, **setting))
 
 
-def split_trained(world: World, clients: Sequence[Client]) -> tuple[nn.Module, float]:
+def split_trained(world: World, clients: Sequence[Client], rounds: int = ROUNDS) -> tuple[nn.Module, float]:
     """The network that the same clients train by split learning, and the bytes that each sends in a round."""
-    made = split.train(world.model(), clients, cut=CUT, rounds=ROUNDS, epochs=EPOCHS, batch=BATCH, seed=world.seed)  # type: ignore[arg-type]
-    return made.whole, made.traffic.total / (ROUNDS * len(clients))
+    made = split.train(world.model(), clients, cut=CUT, rounds=rounds, epochs=EPOCHS, batch=BATCH, seed=world.seed)  # type: ignore[arg-type]
+    return made.whole, _sent(made.traffic) / (rounds * len(clients))
+
+
+def _sent(traffic: split.Traffic) -> int:
+    """What owners send: activations and labels up, and their segment to the next."""
+    return traffic.activations + traffic.labels + traffic.weights
 
 
 DEFENCES: dict[str, Defence] = {

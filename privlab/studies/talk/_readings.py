@@ -6,6 +6,8 @@ nothing but a guess (`baseline`).
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +32,8 @@ from privlab.studies.talk._federation import BATCH, Defence, World, answers, err
 
 Sender = Callable[[nn.Module, Tensor, Tensor, int], federated.Gradient]
 VICTIMS, TRAP = 5, 0.9
-GROUPS = 40  # mini-batches of each kind that an adversary learns an attribute from, and as many that it is asked about
-REFERENCES = 8
+LEARNED, ASKED = 100, 40  # mini-batches of each kind that an adversary learns an attribute from, and is asked about
+REFERENCES, WRONG, LONG = 8, 0.15, 60  # networks, labels, and rounds of membership
 STUDENT = {"epochs": 150, "lr": 0.1, "batch": 16, "optimiser": "sgd"}
 
 
@@ -119,50 +121,59 @@ def attribute(world: World, defence: str) -> Metrics:
     """
     model = world.model()
     random = runtime.generator(runtime.derive(world.seed, "attribute"))
-    theirs = torch.cat([each.images for each in world.clients]), torch.cat([each.labels for each in world.clients])
-    middle = world.clean.images.mean((1, 2, 3)).median()
-    known, values = _groups(world.clean.images, world.clean.labels, middle, random)
-    asked, truth = _groups(*theirs, middle, random)
-
-    def sent(groups: list[tuple[Tensor, Tensor]], protected: str) -> list[dict[str, Tensor]]:
-        return [_carries(world, model, protected, each, number) for number, each in enumerate(groups)]
-
-    target = sent(asked, defence)
+    own = federated.Client(world.clean.images, world.clean.labels)
+    theirs = federated.Client(
+        *(torch.cat([getattr(each, part) for each in world.clients]) for part in ("images", "labels"))
+    )
+    middle = own.images.mean((1, 2, 3)).median()
+    cut = "split_learning" if defence == "split_learning" else "none"
+    truth, target = _groups(world, model, theirs, middle, defence, ASKED, random)
     found = []
-    for protected in (defence, "split_learning" if defence == "split_learning" else "none"):
-        guessed = attribute_inference.from_updates(sent(known, protected), values, target).argmax(1).cpu()
+    for protected in (defence, cut):
+        values, known = _groups(world, model, own, middle, protected, LEARNED, random)
+        guessed = attribute_inference.from_updates(known, values, target).argmax(1).cpu()
         found.append((guessed == truth).double().mean().item())
     return scores(max(found), found[1], 0.5)
 
 
 def _groups(
-    images: Tensor, labels: Tensor, middle: Tensor, random: torch.Generator
-) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """Mini-batches of thin images and of bold ones, and which they are."""
-    bold = images.mean((1, 2, 3)) > middle
-    made, values = [], []
-    for value, kind in enumerate((~bold, bold)):
-        places = kind.nonzero()[:, 0].cpu()
-        for _ in range(GROUPS):
-            chosen = places[torch.randperm(len(places), generator=random)[:BATCH]].to(images.device)
-            made.append((images[chosen], labels[chosen]))
-            values.append(value)
-    return made, torch.tensor(values)
+    world: World,
+    model: nn.Module,
+    pool: federated.Client,
+    middle: Tensor,
+    defence: str,
+    count: int,
+    random: torch.Generator,
+) -> tuple[Tensor, list[dict[str, Tensor]]]:
+    """Which of the mini-batches of a pool are of bold images, `count` of each kind, and what is sent of them."""
+    bold = (pool.images.mean((1, 2, 3)) > middle).cpu()
+    values = torch.arange(2).repeat_interleave(count)
+    made = []
+    for value in values.tolist():
+        mine = _some((bold == bool(value)).nonzero()[:, 0], random)
+        others = [_some(torch.arange(len(bold)), random) for _ in world.clients[1:]] if defence == "secure_sum" else []
+        batches = [(pool.images[each], pool.labels[each]) for each in (mine, *others)]
+        made.append(_carries(model, defence, batches, random))
+    return values, made
+
+
+def _some(places: Tensor, random: torch.Generator) -> Tensor:
+    return places[torch.randperm(len(places), generator=random)[:BATCH]]
 
 
 def _carries(
-    world: World, model: nn.Module, defence: str, group: tuple[Tensor, Tensor], number: int
+    model: nn.Module, defence: str, batches: list[tuple[Tensor, Tensor]], random: torch.Generator
 ) -> dict[str, Tensor]:
-    images, labels = group
+    """What the server makes of what it has of a mini-batch: how long and how large each layer's gradient is, or that of
+    its and the others' mean; of activations their mean.
+    """
     if defence == "split_learning":
         owner = split.segments(model, CUT).owner  # type: ignore[arg-type]
-        return {"sent": split.send(owner, images).mean(0)}
-    seed = runtime.derive(world.seed, "group", number)
-    mine = SENDERS.get(defence, _plain)(model, images, labels, seed)
-    if defence == "secure_sum":
-        others = [_plain(model, *_batch(world, who), seed) for who in range(1, len(world.clients))]
-        mine = federated.average([mine, *others])
-    return dict(mine.tensors)
+        return {"sent": split.send(owner, batches[0][0]).mean(0)}
+    seed = int(torch.randint(2**31, (1,), generator=random))
+    sender = SENDERS.get(defence, _plain)
+    sent = federated.average([sender(model, *each, seed) for each in batches]).tensors
+    return {name: torch.stack([each.norm(), each.abs().mean()]).log() for name, each in sent.items()}
 
 
 def evaded(world: World, model: nn.Module, plain: nn.Module) -> Metrics:
@@ -201,19 +212,21 @@ def stolen(world: World, model: nn.Module, defence: Defence) -> Metrics:
 def told(world: World, defence: Defence, trained: Callable[[World], nn.Module]) -> Metrics:
     """Twice the area under the curve, less one, of membership: half of each client's images are used.
 
-    Knowing of the defence: the likelihood ratio by references that were trained alike; else the confidence itself.
+    15 labels in 100 are drawn anew, as data have them, and `trained` trains long. Knowing of the defence: the
+    likelihood ratio by references that were trained alike; else the confidence itself.
     """
     images, labels = (torch.cat([getattr(each, part) for each in world.clients]) for part in ("images", "labels"))
+    random = runtime.generator(runtime.derive(world.seed, "wrong"))
+    wrong = (torch.rand(len(labels), generator=random) < WRONG).to(labels.device)
+    labels = torch.where(wrong, torch.randint(world.classes, (len(labels),), generator=random).to(labels), labels)
     used = predictions.halves(1 + REFERENCES, len(labels), runtime.derive(world.seed, "halves"))
-    ends = torch.tensor([0, *(len(each.labels) for each in world.clients)]).cumsum(0)
+    ends = torch.tensor([0, *(len(each.labels) for each in world.clients)]).cumsum(0).tolist()
     made = []
     for number, inside in enumerate(used):
-        holders = []
-        for low, high in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-            mine = inside[low:high].nonzero()[:, 0].to(images.device) + low
-            holders.append(federated.Client(images[mine], labels[mine]))
-        seed = runtime.derive(world.seed, "member", number)
-        made.append(answers(trained(World(holders, world.clean, world.public, world.fresh, seed)), images, defence))
+        parts = [inside[low:high].nonzero()[:, 0].to(labels.device) + low for low, high in pairwise(ends)]
+        holders = [federated.Client(images[part], labels[part]) for part in parts]
+        each = replace(world, clients=holders, seed=runtime.derive(world.seed, "member", number))
+        made.append(answers(trained(each), images, defence))
     confidence = membership.scaled_confidence(torch.stack(made).cpu(), labels.cpu())
     ratio = membership.lira(confidence[:1], confidence[1:], used[1:], online=True, shared=True)
     advantage = [2 * tells.auc(each, used[:1]) - 1 for each in (ratio, confidence[:1])]
