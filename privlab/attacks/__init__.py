@@ -3,6 +3,7 @@
 from privlab.attacks import (
     decoder,
     deep_leakage,
+    evasion,
     gradient_extraction,
     inverting_gradients,
     label_inference,
@@ -28,6 +29,7 @@ THREATS: tuple[ThreatModel, ...] = (
     *decoder.THREATS,
     *membership.THREATS,
     *linkability.THREATS,
+    *evasion.THREATS,
 )
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "ThreatModel",
     "decoder",
     "deep_leakage",
+    "evasion",
     "gradient_extraction",
     "inverting_gradients",
     "label_inference",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
-from privlab.sharing.losses import Loss, binary_cross_entropy, cross_entropy, right, value
+from privlab.sharing.losses import Craft, Loss, binary_cross_entropy, cross_entropy, right, value
 from privlab.sharing.messages import Gradient, Update, average, mean_update
 
 __all__ = [
@@ -172,11 +172,12 @@ def local_update(
     lr: float,
     random: torch.Generator,
     loss: Loss = cross_entropy,
+    craft: Craft | None = None,
 ) -> Update:
     """What one client sends after local training: its new weights less those it was given, by name, and its buffers.
 
-    It trains a copy of the model, in the mode that it is in. What is frozen or unused is absent. Raises ValueError
-    where nothing is trained.
+    It trains a copy of the model, in the mode that it is in. What is frozen or unused is absent. craft: as of
+    `predictions.fit`. Raises ValueError where nothing is trained.
     """
     local = networks.duplicate(model)
     weights = {name: each for name, each in local.named_parameters() if each.requires_grad}
@@ -187,9 +188,11 @@ def local_update(
     used = set()
     for _ in range(epochs):
         for chosen in mini_batches(client, batch, random):
+            images, labels = client.images[chosen], client.labels[chosen]
+            images = craft(local, images, labels) if craft else images
             optimiser.zero_grad()
             with networks.dice(local, chance):
-                made = value(local, client.images[chosen], client.labels[chosen], loss)
+                made = value(local, images, labels, loss)
             made.backward()
             optimiser.step()
             used |= {name for name, each in weights.items() if each.grad is not None}
@@ -235,7 +238,7 @@ def _rounds(
     if not clients:
         raise ValueError("there are no clients; give at least one")
     random = runtime.generator(runtime.derive(how.seed, "fed_avg"))
-    setting = {"epochs": how.epochs, "batch": how.batch}
+    setting: dict[str, Any] = {"epochs": how.epochs, "batch": how.batch}
 
     def answers(number: int) -> Iterator[Update]:
         for index, (model, client) in enumerate(zip(models, clients, strict=True)):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from privlab import networks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Craft = Callable[[nn.Module, Tensor, Tensor], Tensor]  # of a model as it is, inputs and labels: other inputs
 cross_entropy: Loss = nn.functional.cross_entropy
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from privlab import checks, networks, runtime
-from privlab.sharing.losses import Loss, cross_entropy, of_logits
+from privlab.sharing.losses import Craft, Loss, cross_entropy, of_logits
 
 Model = TypeVar("Model", bound=nn.Module)
 OPTIMISERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
@@ -32,11 +32,12 @@ def fit(
     loss: Loss = cross_entropy,
     seed: int = 0,
     watch: Callable[[int, nn.Module], None] | None = None,
+    craft: Craft | None = None,
 ) -> Model:
     """A trained copy of the model, in the mode that it is in; the given one is left as it was.
 
     inputs: `(N, ...)`, floats or tokens; labels: what the loss takes. `watch(epoch, model)` sees it after every
-    epoch, from 1.
+    epoch, from 1. craft: what the inputs of a mini-batch become before its step (`defences.adversarial_training`).
     Raises ValueError where nothing is trained or inputs do not pass, and FloatingPointError where the loss is no
     longer a number.
     """
@@ -56,8 +57,9 @@ def fit(
         order = torch.randperm(len(labels), generator=random).to(labels.device)
         with networks.dice(trained, random):
             for chosen in order.split(batch):
+                given = craft(trained, inputs[chosen], labels[chosen]) if craft else inputs[chosen]
                 step.zero_grad()
-                made = of_logits(networks.logits(trained, inputs[chosen], "inputs"), labels[chosen], loss)
+                made = of_logits(networks.logits(trained, given, "inputs"), labels[chosen], loss)
                 made.backward()
                 step.step()
         if not made.isfinite():
