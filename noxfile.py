@@ -24,7 +24,7 @@ BROWSED = (ROOT / "tests" / "book").glob("test_pages*.py")
 SLIDES = ROOT / "_build" / "slides"
 SITE = ROOT / "_build" / "html" / "index.html"
 OWN = ROOT / ".nox" / "oracles"
-ORACLES = ("jax_privacy==2.0.0",)
+ORACLES = ("jax_privacy==2.0.0", "foolbox==3.3.4")
 EXTRAS = "book,tests,encrypt,flower"
 CORES = str(min(2, os.cpu_count() or 1))
 
@@ -113,7 +113,13 @@ def oracles(session: nox.Session) -> None:
     if not python.exists():
         venv.create(OWN, with_pip=True)
     session.run(str(python), "-m", "pip", "install", "--quiet", "-e", str(ROOT), *ORACLES, "pytest>=8.2", external=True)
-    session.run(str(python), "-m", "pytest", *(session.posargs or ["tests/oracles/jax_privacy.py"]), external=True)
+    session.run(
+        str(python),
+        "-m",
+        "pytest",
+        *(session.posargs or sorted(map(str, (ROOT / "tests" / "oracles").glob("[!_]*.py")))),
+        external=True,
+    )
 
 
 @nox.session(default=False)

@@ -103,3 +103,15 @@ def extraction(weight: Tensor, bias: Tensor, *, levels: int = 255, tolerance: fl
     near = (steps - nearest).abs().amax(1) < tolerance
     inside = (nearest.amin(1) >= 0) & (nearest.amax(1) <= levels)
     return nearest[near & inside].unique(dim=0) / levels
+
+
+def pgd(model: nn.Module, images: Tensor, labels: Tensor, *, epsilon: float, steps: int, step: float) -> Tensor:
+    """Up the sign of the slope from the images themselves, by `backward`, and back into the ball and [0, 1]."""
+    found = images.clone()
+    for _ in range(steps):
+        found.requires_grad_()
+        model.zero_grad()
+        nn.functional.cross_entropy(model(found), labels).backward()
+        moved = found.detach() + step * found.grad.sign()
+        found = torch.clamp(images + torch.clamp(moved - images, -epsilon, epsilon), 0, 1)
+    return found

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from privlab import data, models
-from privlab.attacks import gradient_extraction
+from privlab.attacks import evasion, gradient_extraction
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 LENET = {"filters": (12, 12, 12), "fc": (), "pool": "stride", "activation": "sigmoid"}
-RACES = {"dlg.py": 4, "cosine.py": 9, "membership.py": 2, "dp.py": 1, "linkability.py": 2}
+RACES = {"dlg.py": 4, "cosine.py": 9, "membership.py": 2, "dp.py": 1, "linkability.py": 2, "evasion.py": 1}
 
 
 def _module(name):
@@ -107,3 +107,12 @@ def test_the_extraction_loop_finds_what_ours_finds():
     ours = gradient_extraction.extract(sent, shape=(3, 32, 32)).images.flatten(1)
     assert len(found) == len(ours) > 5
     assert torch.cdist(found, ours).amin(1).max() < 1e-3
+
+
+def test_the_loop_of_pgd_is_ours_from_the_images_themselves():
+    some = data.load("digits").sample(30, 900)
+    model = models.fully_connected(some.shape, 10, widths=(16,), seed=900)
+    how = {"epsilon": 0.1, "steps": 10, "step": 0.025}
+    made = evasion.pgd(model, some.images, some.labels, **how, restarts=0)
+    torch.testing.assert_close(loops.pgd(model, some.images, some.labels, **how), made)
+    assert (made - some.images).abs().max() > 0.09

@@ -12,6 +12,7 @@ from privlab import networks
 from privlab.attacks import (
     decoder,
     deep_leakage,
+    evasion,
     gradient_extraction,
     inverting_gradients,
     label_inference,
@@ -246,12 +247,67 @@ def run_extraction(animal: Animal, model: nn.Module) -> None:
             close(found[name], wanted, msg=name)
 
 
+def uphill(animal: Animal, images: Tensor, labels: Tensor) -> Tensor:
+    """The slope of the loss at the images, by plain autograd on a fresh copy in eval mode."""
+    at = images.clone().requires_grad_()
+    loss_of(animal, animal.build().eval()(at.clone()), labels).backward()
+    return at.grad
+
+
+def moved(made: Tensor, wanted: Tensor, slope: Tensor) -> None:
+    """Equal, but where the slope is so small that its sign is one of rounding."""
+    told = slope.abs() > 1e-3 * slope.abs().max()
+    assert told.any()
+    close(made[told], wanted[told])
+
+
+def run_fgsm(animal: Animal, model: nn.Module) -> None:
+    images, labels = animal.batch()
+    made = evasion.fgsm(model, images, labels, epsilon=0.1, loss=animal.loss)
+    slope = uphill(animal, images, labels)
+    moved(made, (images + 0.1 * slope.sign()).clamp(0, 1), slope)
+
+
+def run_pgd(animal: Animal, model: nn.Module) -> None:
+    """One step of l2 from the image, and the better of two random starts."""
+    images, labels = animal.batch()
+    how = {"epsilon": 0.2, "norm": "l2", "loss": animal.loss}
+    made = evasion.pgd(model, images, labels, **how, steps=1, restarts=0)
+    slope = uphill(animal, images, labels)
+    ways = slope / slope.flatten(1).norm(dim=1).view(-1, *[1] * len(animal.shape))
+    close(made, (images + 0.2 * ways).clamp(0, 1))
+    random = torch.Generator().manual_seed(1)
+    singles = [evasion.pgd(model, images, labels, **how, steps=2, seed=random) for _ in range(2)]
+    better = evasion.pgd(model, images, labels, **how, steps=2, restarts=2, seed=1)
+    for place, one in enumerate(better):
+        own = [
+            loss_of(animal, answer(model, each[place : place + 1]), labels[place : place + 1]).item()
+            for each in singles
+        ]
+        assert torch.equal(one, singles[own.index(max(own))][place]) or own[0] == pytest.approx(own[1], rel=1e-5)
+
+
+def run_patch(animal: Animal, model: nn.Module) -> None:
+    """One step of a sticker at the places of the same seed."""
+    images, labels = animal.batch()
+    how = {"size": 3, "step": 0.2, "loss": animal.loss}
+    made = evasion.patch(model, images, labels, **how, steps=1, seed=1)
+    random = torch.Generator().manual_seed(1)
+    first = torch.rand(images.shape[1], 3, 3, generator=random).to(images)
+    stuck = evasion.stick(images, first.requires_grad_(), seed=random)
+    loss_of(animal, animal.build().eval()(stuck), labels).backward()
+    moved(made, (first.detach() + 0.2 * first.grad.sign()).clamp(0, 1), first.grad)
+
+
 ATTACKS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "attacks.decoder.fit": run_decoder,
     "attacks.decoder.mirror": run_mirror,
     "attacks.decoder.reconstruct": run_decoder,
     "attacks.decoder.train": run_decoder,
     "attacks.deep_leakage.reconstruct": run_leakage,
+    "attacks.evasion.fgsm": run_fgsm,
+    "attacks.evasion.patch": run_patch,
+    "attacks.evasion.pgd": run_pgd,
     "attacks.gradient_extraction.extract": run_extract,
     "attacks.gradient_extraction.reproduces_gradient": run_reproduces,
     "attacks.inverting_gradients.reconstruct": run_inverting,

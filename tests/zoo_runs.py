@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privlab import models, networks
-from privlab.defences import dp_sgd, regularisation, soteria
+from privlab.defences import adversarial_training, dp_sgd, regularisation, soteria
 from privlab.models import initialisation
 from privlab.sharing import federated, losses, predictions, split, together
 from tests.zoo import Animal
@@ -432,6 +432,30 @@ def run_prune_weights(animal: Animal, model: nn.Module) -> None:
     answer(found, animal.batch()[0])
 
 
+def halved(_model: nn.Module, inputs: Tensor, _labels: Tensor) -> Tensor:
+    """An attack that needs no slope: tokens remain tokens."""
+    return inputs / 2 if inputs.is_floating_point() else inputs.flip(1)
+
+
+def run_adversarial(animal: Animal, model: nn.Module) -> None:
+    """As plain training on what the attack makes."""
+    images, labels = animal.batch()
+    how = {"epochs": 1, "lr": 0.1, "batch": 9, "loss": animal.loss}
+    found = adversarial_training.fit(model, images, labels, halved, **how, optimiser="sgd", seed=1)
+    client, other = (federated.Client(each, labels) for each in (images, halved(model, images, labels)))
+    sent = adversarial_training.local_updates(
+        model, [client], attack=halved, **how, random=torch.Generator().manual_seed(1)
+    )
+    wanted = federated.local_update(animal.build(), other, **how, random=torch.Generator().manual_seed(1))
+    assert set(sent[0]) == set(wanted)
+    for name, each in wanted.items():
+        close(sent[0][name], each, msg=name)
+    if animal.chance:
+        return
+    for name, each in state(trained(animal, halved(model, images, labels), labels)).items():
+        close(state(found)[name], each, msg=name)
+
+
 RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "sharing.federated.accuracy": run_accuracy,
     "sharing.federated.fed_avg": run_fed_avg,
@@ -452,6 +476,8 @@ RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "models.cutting.cut": run_segments,
     "models.initialisation.draw_like_pytorch": run_draw,
     "models.initialisation.initialise": run_initialise,
+    "defences.adversarial_training.fit": run_adversarial,
+    "defences.adversarial_training.local_updates": run_adversarial,
     "defences.dp_sgd.gradient": run_dp,
     "defences.dp_sgd.per_example": run_dp_each,
     "defences.dp_sgd.train": run_dp_train,

@@ -4,6 +4,7 @@ from privlab.attacks import (
     attribute_inference,
     decoder,
     deep_leakage,
+    evasion,
     gradient_extraction,
     inverting_gradients,
     label_inference,
@@ -34,6 +35,7 @@ THREATS: tuple[ThreatModel, ...] = (
     *attribute_inference.THREATS,
     model_extraction.THREAT,
     side_channel.THREAT,
+    *evasion.THREATS,
 )
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "attribute_inference",
     "decoder",
     "deep_leakage",
+    "evasion",
     "gradient_extraction",
     "inverting_gradients",
     "label_inference",

@@ -1,6 +1,7 @@
 """One file per defence. Each says where it acts: on the data, in training, or on the release."""
 
 from privlab.defences import (
+    adversarial_training,
     aggregation,
     client_dp,
     crowd,
@@ -17,6 +18,7 @@ from privlab.defences.laplace_noise import laplace
 from privlab.defences.perturbation import clip, clip_and_noise, gaussian, noise_std, prune
 
 __all__ = [
+    "adversarial_training",
     "aggregation",
     "client_dp",
     "clip",

@@ -6,6 +6,7 @@ from privlab.explore.decoding import decode, decode_explorer
 from privlab.explore.detecting import flag, flag_explorer
 from privlab.explore.explorer import Explorer, Knob
 from privlab.explore.figures import show_images, style
+from privlab.explore.fooling import fool, fool_explorer
 from privlab.explore.frame import Frame, Panel
 from privlab.explore.gathering import gather, gather_explorer
 from privlab.explore.hiding import hide, hide_explorer
@@ -22,6 +23,7 @@ from privlab.explore.stealing import steal, steal_explorer
 # Those whose frames are made beforehand.
 STORED = {
     "decode": decode_explorer,
+    "fool": fool_explorer,
     "hide": hide_explorer,
     "infer": infer_explorer,
     "leak": leak_explorer,
@@ -46,6 +48,8 @@ __all__ = [
     "decode_explorer",
     "flag",
     "flag_explorer",
+    "fool",
+    "fool_explorer",
     "gather",
     "gather_explorer",
     "hide",

@@ -35,6 +35,7 @@ EXPLORERS = {
     "carry": explore.carry_explorer,
     "show": explore.show_explorer,
     "gather": explore.gather_explorer,
+    "fool": explore.fool_explorer,
 }
 
 
@@ -570,6 +571,7 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name, monkeypat
         limits |= {f"right on {whose}": 6 for whose in ("its own images", "new ones")}
         limits |= {"named right": 6, "times random scores": 0.5, "named right (a guess: 10%)": 6}
         limits |= {"accuracy of the task": 4, "gone of the attack's gain": 8, "left of the accuracy": 9}
+        limits |= {"read wrongly": 6, "accuracy with nothing changed": 3}
         limits["members found at 1 % false alarms"] = 3
         for title, value in fresh.items():
             limit = limits.get(title, 0.06)
@@ -786,3 +788,27 @@ def test_a_sum_in_the_explorer_reads_what_the_gradient_of_all_clients_images_at_
     assert shown.numbers["read of all clients"] == f"{int(found.sum())} of 50 images"
     with pytest.raises(ValueError, match="crowd=33 is out of range"):
         explore.gather(33, "honest")
+
+
+def test_what_the_network_reads_is_framed_where_it_is_wrong_and_noise_fools_less():
+    stored = explore.fool_explorer().stored
+
+    def wrong(attack, training, epsilon):
+        shown = stored[key({"attack": attack, "training": training, "epsilon": epsilon})]
+        said = shown.panels[2].note.split()
+        assert shown.panels[2].marked == tuple(place for place in range(8) if said[place] != str(place))
+        assert f"as: {shown.panels[2].note}." in shown.alt
+        return _numbers(shown.numbers["read wrongly"])[0]
+
+    for epsilon in (0.05, 0.1, 0.15):
+        assert wrong("noise", "plain", epsilon) + 20 < wrong("FGSM", "plain", epsilon) <= wrong("PGD", "plain", epsilon)
+        assert wrong("PGD", "adversarial", epsilon) + 15 < wrong("PGD", "plain", epsilon)
+    clean = {wrong(attack, "plain", 0.0) for attack in ("noise", "FGSM", "PGD")}
+    assert len(clean) == 1
+    start = stored[key({"attack": "PGD", "training": "plain", "epsilon": 0.0})]
+    assert np.array_equal(start.panels[0].images, pixels(data.load("digits", split="test").images[[*_firsts()]]))
+
+
+def _firsts():
+    labels = data.load("digits", split="test").labels.tolist()
+    return [labels.index(kind) for kind in range(8)]

@@ -17,6 +17,7 @@ from privlab.attacks import (
     attribute_inference,
     decoder,
     deep_leakage,
+    evasion,
     gradient_extraction,
     inverting_gradients,
     label_inference,
@@ -30,6 +31,7 @@ from privlab.attacks import (
     trap_weights,
 )
 from privlab.defences import (
+    adversarial_training,
     aggregation,
     client_dp,
     crowd,
@@ -455,6 +457,31 @@ def shielded(device: torch.device) -> Found:
     return {"mask": hidden, **named(soteria.gradient(model, mine.images, mine.labels, share=0.4))}
 
 
+def evaded(device: torch.device) -> Found:
+    """A network with a smooth activation, since a slope at a kink is one of rounding; few steps for the same reason."""
+    mine = client(12, device, "digits")
+    model = models.fully_connected(mine.images.shape[1:], 10, widths=(32,), activation="sigmoid", seed=0).to(device)
+    both = (model, mine.images, mine.labels)
+    signs = evasion.fgsm(*both, epsilon=0.1)
+    round_ = evasion.pgd(*both, epsilon=1.0, steps=3, norm="l2", restarts=2, seed=1)
+    sticker = evasion.patch(*both, size=5, steps=3, step=0.1, seed=2)
+    asked, spent = evasion.square(model, *both[1:], epsilon=0.1, queries=5, seed=3)
+    stuck = evasion.stick(mine.images, sticker, seed=4)
+    return {"fgsm": signs, "pgd": round_, "sticker": sticker, "stuck": stuck, "square": asked, "spent": spent}
+
+
+def hardened(device: torch.device) -> Found:
+    mine = client(20, device, "digits")
+    model = models.fully_connected(mine.images.shape[1:], 10, widths=(32,), activation="sigmoid", seed=0).to(device)
+    attack = partial(evasion.pgd, epsilon=0.5, steps=2, norm="l2")
+    hard = adversarial_training.fit(
+        model, mine.images, mine.labels, attack, epochs=2, batch=10, lr=0.1, optimiser="sgd"
+    )
+    train = partial(adversarial_training.local_updates, attack=attack)
+    both = federated.fed_avg(model, [mine, client(15, device, "digits", 1)], rounds=1, train=train)
+    return {"alone": hard.output.weight.detach(), "together": both.output.weight.detach()}
+
+
 # By the module of the attack or the defence.
 PIPELINES: dict[str, Pipeline] = {
     "attacks.gradient_extraction": extract,
@@ -471,6 +498,8 @@ PIPELINES: dict[str, Pipeline] = {
     "attacks.attribute_inference": guessed,
     "attacks.model_extraction": stolen,
     "attacks.side_channel": overheard,
+    "attacks.evasion": evaded,
+    "defences.adversarial_training": hardened,
     "defences.perturbation": perturbed,
     "defences.laplace_noise": laplace,
     "defences.aggregation": aggregated,
