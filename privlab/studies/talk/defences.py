@@ -167,6 +167,6 @@ STUDY = Study(
     load=dataset,
     checksum=checksum,
     takes=Takes(least=1300),
-    together=lambda cell: (cell["data"], cell["defence"]),
+    together=lambda cell: (cell["data"], cell["defence"], cell["attack"]),
     claims=CLAIMS,
 )
