@@ -134,8 +134,7 @@ def _distances(stacked: Tensor) -> Tensor:
         wide = part.double()
         products.addmm_(wide, wide.T)
     norms = products.diag()
-    squares = (norms[:, None] + norms - 2 * products).nan_to_num(float("inf"), float("inf")).clamp_min(0)
-    return squares.fill_diagonal_(-1)  # the nearest is oneself
+    return (norms[:, None] + norms - 2 * products).clamp_min(0).fill_diagonal_(-1)  # the nearest is oneself
 
 
 def _bears(updates: Sequence[Update], f: int, least: int) -> None:

@@ -185,8 +185,15 @@ def test_alie_of_one_known_update_is_that_update():
     assert torch.equal(flat(poisoning.alie([only], 10, 3)), flat(only))
 
 
+def short_ones(sent):
+    """The mean of those that are not much longer than most, as a flipped one is not."""
+    lengths = messages.stack(sent).norm(dim=1)
+    return aggregation.mean([each for each, own in zip(sent, lengths, strict=True) if own <= 1.1 * lengths.median()])
+
+
 RULES = {
     "mean": aggregation.mean,
+    "short": short_ones,
     "median": aggregation.median,
     "trimmed": lambda sent: aggregation.trimmed_mean(sent, 3),
     "krum": lambda sent: aggregation.krum(sent, 3),
