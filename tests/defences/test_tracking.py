@@ -42,6 +42,16 @@ def test_what_was_entered_as_it_should_be_holds_and_says_whose_it_was(ledger):
     assert ledger.sent(update(99.0)) == []
 
 
+def test_the_hash_that_the_next_entry_names_is_of_all_of_an_entry(ledger):
+    first, *others = ledger.entries
+    assert [each.before for each in others] == [each.hash for each in ledger.entries[:-1]]
+    assert first.before == bytes(32)
+    changed = {"round": 7, "client": 1, "digest": bytes(32), "before": bytes([1] * 32), "signature": bytes(64)}
+    hashes = {dataclasses.replace(first, **{name: value}).hash for name, value in changed.items()}
+    assert len({first.hash, *hashes}) == 6
+    assert len(first.hash) == hashlib.sha256().digest_size
+
+
 def test_who_sends_what_another_sent_is_found_beside_it(ledger, private):
     ledger.add(tracking.sign(private[2], 2, 2, update(11.0), ledger.head))
     assert ledger.sent(update(11.0)) == [(1, 1), (2, 2)]

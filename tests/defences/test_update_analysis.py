@@ -128,6 +128,9 @@ def test_equal_updates_are_no_alarm_and_neither_are_roundings():
     updates = [Update({"w": each}, {}) for each in same]
     assert update_analysis.by_length(updates) == []
     assert update_analysis.by_direction(updates) == []
+    rounded = row * (1 + 1e-6 * honest(1, seed=1)[0])
+    assert update_analysis.by_direction(vectors(*[row] * 7, rounded, rounded)) == []
+    assert update_analysis.by_direction(vectors(*[row] * 7, row * honest(1, seed=1)[0])) == [7]
     units = honest(9)
     clipped = [Update({"w": (each / each.norm()).float()}, {}) for each in units]
     assert update_analysis.by_length(clipped) == []

@@ -109,13 +109,27 @@ def test_an_update_that_blows_the_network_up_comes_last():
     trap = verification.TrapSet(dense(), TRAP.images, TRAP.labels, keep=1)
     made = trap([Update(huge, {}), Update(fine, {})])
     assert all((each == 0).all() for each in made.values())
+
+
+def test_of_a_network_that_has_blown_up_the_update_that_mends_it_is_taken():
+    """Its loss is no number before, and less than infinite after."""
     broken = dense()
     with torch.no_grad():
-        broken.output.weight.fill_(float("inf"))
-    mend = {name: new - old for (name, new), old in zip(dense().named_parameters(), broken.parameters(), strict=True)}
-    mend["output.weight"] = torch.full_like(broken.output.weight, float("-inf"))
-    trap = verification.TrapSet(broken, TRAP.images, TRAP.labels, keep=1)
-    assert trap([Update(fine, {}), Update(fine, {})]).keys() == fine.keys()
+        broken.output.weight.fill_(3e38)
+    still = {name: torch.zeros_like(each) for name, each in broken.named_parameters()}
+    mends = Update({**still, "output.weight": torch.full_like(broken.output.weight, -3e38)}, {})
+    for sent in ([Update(still, {}), mends], [mends, Update(still, {})]):
+        total = verification.TrapSet(broken, TRAP.images, TRAP.labels, keep=1)(sent)
+        assert torch.equal(total["output.weight"], mends["output.weight"])
+
+
+def test_what_becomes_of_the_given_network_does_not_matter():
+    model, zeros = dense(), {name: torch.zeros_like(each) for name, each in dense().named_parameters()}
+    trap = verification.TrapSet(model, TRAP.images, TRAP.labels, keep=1)
+    with torch.no_grad():
+        model.output.weight.add_(1.0)
+    trap([Update(zeros, {})])
+    assert same(trap.model, dense())
 
 
 def test_the_loss_is_the_users():
