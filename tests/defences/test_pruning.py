@@ -51,6 +51,7 @@ def test_exactly_the_least_active_neurons_give_zero(build, layer, share):
     model = build()
     before = {name: each.clone() for name, each in model.state_dict().items()}
     made = pruning.prune_dormant(model, layer, INPUTS, share)
+    assert not any(each._forward_hooks for own in (made, model) for each in own.modules())
     found = activities(model, layer, INPUTS)
     count = int(round(share * 1000) * len(found)) // 1000
     resting = sorted(range(len(found)), key=found.__getitem__)[:count]
@@ -67,7 +68,6 @@ def test_exactly_the_least_active_neurons_give_zero(build, layer, share):
     assert (seen[0][:, resting] == 0).all(), "on images that it has not seen, too"
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
     assert made.training == model.training
-    assert not any(layer._forward_hooks for layer in model.modules())
 
 
 def test_of_a_hundred_neurons_a_share_of_29_percent_is_29():
