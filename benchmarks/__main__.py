@@ -1,5 +1,6 @@
 """Every race, in one table: `python benchmarks [--quick] [--json]`."""
 
+import aggregation
 import cosine
 import dlg
 import dp
@@ -10,4 +11,5 @@ import membership
 from races import main
 
 if __name__ == "__main__":
-    main(__doc__, dlg.rows, cosine.rows, extraction.rows, membership.rows, dp.rows, linkability.rows, evasion.rows)
+    scripts = (dlg, cosine, extraction, membership, dp, linkability, evasion, aggregation)
+    main(__doc__, *(script.rows for script in scripts))

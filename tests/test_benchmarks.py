@@ -18,7 +18,15 @@ from privlab.sharing import federated
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 LENET = {"filters": (12, 12, 12), "fc": (), "pool": "stride", "activation": "sigmoid"}
-RACES = {"dlg.py": 4, "cosine.py": 9, "membership.py": 2, "dp.py": 1, "linkability.py": 2, "evasion.py": 1}
+RACES = {
+    "dlg.py": 4,
+    "cosine.py": 9,
+    "membership.py": 2,
+    "dp.py": 1,
+    "linkability.py": 2,
+    "evasion.py": 1,
+    "aggregation.py": 4,
+}
 
 
 def _module(name):

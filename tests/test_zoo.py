@@ -24,6 +24,11 @@ RUNS = OTHERS | ATTACKS
 ROOMS = ("sharing", "models", "metrics", "defences", "attacks")
 
 
+def is_called(each: object) -> bool:
+    """A function, or a class whose objects are one."""
+    return inspect.isfunction(each) or (inspect.isclass(each) and "__call__" in vars(each))
+
+
 def takes_a_network(function: Callable) -> bool:
     hints = typing.get_type_hints(function)
     given = [hints.get(name) for name in inspect.signature(function).parameters]
@@ -39,7 +44,7 @@ def public_functions() -> set[str]:
             module = importlib.import_module(info.name)
             if info.name.rpartition(".")[2][0] == "_":
                 continue
-            for name, function in inspect.getmembers(module, inspect.isfunction):
+            for name, function in inspect.getmembers(module, is_called):
                 if function.__module__ == info.name and name[0] != "_" and takes_a_network(function):
                     found.add(f"{info.name}.{name}".removeprefix("privlab."))
     return found
@@ -148,6 +153,8 @@ REFUSED: dict[str, dict[str, set[str]]] = {
         for name in RUNS
         if name.startswith("defences.dp_sgd")
     },
+    "defences.verification.TrapSet": TUPLE,
+    "defences.pruning.prune_dormant": {"is a ParametrizedLinear; give a dense or": NORMED, **TUPLE},
     "defences.regularisation.distil": TUPLE,
     "defences.regularisation.prune_weights": {"computes its weight": NORMED},
     "attacks.label_inference.labels": LAST,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privlab import models, networks
-from privlab.defences import adversarial_training, dp_sgd, regularisation, soteria
+from privlab.defences import adversarial_training, dp_sgd, pruning, regularisation, soteria, verification
 from privlab.models import initialisation
 from privlab.sharing import federated, losses, predictions, split, together
 from tests.zoo import Animal
@@ -456,6 +456,65 @@ def run_adversarial(animal: Animal, model: nn.Module) -> None:
         close(state(found)[name], each, msg=name)
 
 
+def run_trap_set(animal: Animal, model: nn.Module) -> None:
+    """Of a good update and its opposite: how far each lowers the loss, in eval mode, and the model with the better."""
+    images, labels = animal.batch(6)
+    clients, _ = two_clients(animal)
+    how = {"epochs": 1, "batch": 9, "lr": 0.1, "loss": animal.loss, "random": torch.Generator().manual_seed(0)}
+    sent = federated.local_update(animal.build(), clients[0], **how)
+    turned = federated.Update({name: -each for name, each in sent.items()}, {})
+    trap = verification.TrapSet(model, images, labels, keep=1, loss=animal.loss)
+    total = trap([sent, turned])
+
+    def moved(update: federated.Update) -> nn.Module:
+        own = animal.build()
+        with torch.no_grad():
+            for name, each in update.items():
+                own.get_parameter(name).add_(each)
+            for name, each in update.buffers.items():
+                own.get_buffer(name).copy_(each)
+        return own
+
+    nothing = federated.Update({}, {})
+    before, *after = (loss_of(animal, answer(moved(each), images), labels) for each in (nothing, sent, turned))
+    close(torch.tensor(trap.scores[0]), torch.stack([before - each for each in after]).float())
+    better = sent if after[0] <= after[1] else turned
+    assert all(torch.equal(total[name], each) for name, each in better.items())
+    for name, each in state(moved(better)).items():
+        close(state(trap.model)[name], each, msg=name)
+
+
+def run_prune_dormant(animal: Animal, model: nn.Module) -> None:
+    """The rows of the first layer that can be pruned, by the activity of one example after the other."""
+    inputs, _ = animal.batch(5)
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    layer = next((name for name, each in model.named_modules() if isinstance(each, kinds)), "none")
+    found = pruning.prune_dormant(model, layer, inputs, 0.4)
+    seen: list[Tensor] = []
+    own = animal.build().eval()
+    dense = isinstance(own.get_submodule(layer), nn.Linear)
+    own.get_submodule(layer).register_forward_hook(lambda _m, _i, made: seen.append(made.detach()))
+    with torch.no_grad():
+        for each in inputs.split(1):
+            own(each.clone())
+    rows = [(each if dense else each.movedim(1, -1)).clamp_min(0).flatten(0, -2) for each in seen]
+    activity = torch.cat(rows).mean(0)
+    count = int(0.4 * len(activity))
+    limit = activity.sort().values[count - 1] if count else -1.0
+    weight, bias = found.get_submodule(layer).weight, found.get_submodule(layer).bias
+    gone = (weight == 0).flatten(1).all(1)
+    assert gone.sum() == count
+    assert (activity[gone] <= limit + 1e-6).all()
+    assert (activity[~gone] >= limit - 1e-6).all()
+    assert bias is None or (bias[gone] == 0).all()
+    for name, each in state(animal.build()).items():
+        if name.rpartition(".")[0] != layer:
+            assert name in state(found)
+            continue
+        rest = state(found)[name]
+        assert torch.equal(rest[~gone], each[~gone]) if len(each) == len(gone) else True
+
+
 RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "sharing.federated.accuracy": run_accuracy,
     "sharing.federated.fed_avg": run_fed_avg,
@@ -481,6 +540,8 @@ RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "defences.dp_sgd.gradient": run_dp,
     "defences.dp_sgd.per_example": run_dp_each,
     "defences.dp_sgd.train": run_dp_train,
+    "defences.pruning.prune_dormant": run_prune_dormant,
+    "defences.verification.TrapSet": run_trap_set,
     "defences.regularisation.distil": run_distil,
     "defences.regularisation.prune_weights": run_prune_weights,
     "defences.soteria.gradient": run_soteria,

@@ -2,6 +2,7 @@
 
 from privlab.attacks import (
     attribute_inference,
+    backdoor,
     decoder,
     deep_leakage,
     evasion,
@@ -12,6 +13,7 @@ from privlab.attacks import (
     membership,
     model_extraction,
     noisy_extraction,
+    poisoning,
     side_channel,
     text_extraction,
     transmission,
@@ -36,6 +38,8 @@ THREATS: tuple[ThreatModel, ...] = (
     model_extraction.THREAT,
     side_channel.THREAT,
     *evasion.THREATS,
+    *poisoning.THREATS,
+    backdoor.THREAT,
 )
 
 __all__ = [
@@ -45,6 +49,7 @@ __all__ = [
     "Reconstruction",
     "ThreatModel",
     "attribute_inference",
+    "backdoor",
     "decoder",
     "deep_leakage",
     "evasion",
@@ -55,6 +60,7 @@ __all__ = [
     "membership",
     "model_extraction",
     "noisy_extraction",
+    "poisoning",
     "side_channel",
     "text_extraction",
     "transmission",

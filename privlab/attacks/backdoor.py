@@ -19,7 +19,7 @@ THREAT = ThreatModel(
     position="client",
     access="white-box",
     security="malicious",
-    reads="the shared model",
+    reads="model",
     capability="Trains on marked images with a label of its choice, and may make its update longer.",
     source="Gu et al. 2017, section 4; Bagdasaryan et al. 2020, section 4; the talk (backdoor attack)",
 )
@@ -45,7 +45,10 @@ def poison(client: Client, target: int, *, share: float, trigger: Trigger = stam
     order = torch.randperm(len(client.labels), generator=runtime.generator(seed)).to(client.labels.device)
     chosen = order[: max(1, round(share * len(order)))]
     images = client.images.clone()
-    images[chosen] = trigger(images[chosen])
+    marked = trigger(images[chosen])
+    if marked.shape != images[chosen].shape:
+        raise ValueError(f"the trigger makes {tuple(marked.shape)} of {tuple(images[chosen].shape)}; keep the shape")
+    images[chosen] = marked
     return relabel(replace(client, images=images), chosen, target)
 
 
@@ -58,5 +61,10 @@ def relabel(client: Client, chosen: Tensor, target: int) -> Client:
     checks.labels("labels", client.labels, len(client.images))
     checks.whole("target", target, 0)
     labels = client.labels.clone()
-    labels[chosen] = target
+    try:
+        labels[chosen] = target
+    except (IndexError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"chosen does not name some of {len(labels)} examples ({error}); give int64 or bool"
+        ) from error
     return replace(client, labels=labels)

@@ -24,7 +24,7 @@ THREATS = (
         position="client",
         access="white-box",
         security="malicious",
-        reads="the shared model",
+        reads="model",
         capability="Trains on labels or images that it has changed, and sends what comes of it.",
         source="Tolpegin et al. 2020, section 3; the talk (model poisoning)",
     ),
@@ -34,12 +34,12 @@ THREATS = (
         position="client",
         access="white-box",
         security="malicious",
-        reads="the shared model, and the updates of those who collude",
+        reads="update",
         capability="Several clients send updates that they agreed upon; they know the server's rule.",
         source="Baruch et al. 2019, section 3; Shejwalkar and Houmansadr 2021, section IV",
     ),
 )
-FACTORS = tuple(0.25 * 1.5**step for step in range(16))  # how far `adaptive` tries to go: .25 to 109
+FACTORS = tuple(2 ** (step / 2 - 2) for step in range(19))  # how far `adaptive` tries to go: .25 to 128; 2 flips
 
 
 def flip_labels(
@@ -59,6 +59,7 @@ def flip_labels(
     checks.whole("classes", classes, 2)
     checks.labels("labels", client.labels, len(client.images))
     checks.number("share", share, 0, 1)
+    checks.whole("the largest label", int(client.labels.max()), 0, classes - 1)
     wrong = classes - 1 - client.labels
     if source is not None or target is not None:
         checks.whole("source", source, 0, classes - 1)
@@ -108,7 +109,7 @@ def alie(known: Sequence[Update], clients: int, malicious: int) -> Update:
     z is as large as may be while half of all clients still lie farther off than the lie does.
     Source: Baruch et al. 2019, algorithm 3. Raises ValueError where the liars are half of the clients or more.
     """
-    checks.whole("clients", clients, 2)
+    checks.whole("clients", clients, 3)
     checks.whole("malicious", malicious, 1, (clients - 1) // 2)
     honest = clients - malicious
     needed = clients // 2 + 1 - malicious
@@ -140,10 +141,12 @@ def adaptive(
     away = ways[direction]()
     best, lie = -float("inf"), mean
     for factor in FACTORS:
-        tried = unstack(mean - factor * away, known)
-        made = stack([aggregate([*known, *[tried] * malicious])])[0]
+        tried = mean - factor * away
+        if not tried.isfinite().all():  # longer than floats are
+            break
+        made = stack([aggregate([*known, *[unstack(tried, known)] * malicious])])[0]
         if (gain := float((mean - made) @ away)) > best:
-            best, lie = gain, mean - factor * away
+            best, lie = gain, tried
     return unstack(lie, known)
 
 
@@ -166,7 +169,8 @@ class Colluders:
         lies = [any(each is liar for liar in self.who) for each in clients]
         own = [update for update, liar in zip(honest, lies, strict=True) if liar]
         others = [update for update, liar in zip(honest, lies, strict=True) if not liar]
-        known, _ = usable(others if self.omniscient and others else own, dict(model.named_parameters()))
+        parts = dict(model.named_parameters()), dict(model.named_buffers())
+        known, _ = usable(others if self.omniscient and others else own, *parts)
         if not own or not known:  # nobody lies in this round, or the network has blown up already
             return honest
         lie = self.craft(known)

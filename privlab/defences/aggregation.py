@@ -29,30 +29,33 @@ def clipped_mean(updates: Sequence[Update], bound: float | None = None) -> Updat
     Source: Sun et al. 2019, "Can you really backdoor federated learning?", section 4 (norm thresholding).
     """
     stacked = stack(updates)
-    lengths = stacked.norm(dim=1)
+    lengths = torch.linalg.vector_norm(stacked, dim=1, dtype=torch.float64)  # the square of 1e20 is no float32
     if bound is not None:
         checks.number("bound", bound, 0, open_low=True)
     limit = _middle(lengths[:, None]) if bound is None else lengths.new_tensor([bound])
-    return unstack(((limit / lengths).nan_to_num(1.0).clamp_max(1)[:, None] * stacked).mean(0), updates)
+    return unstack(((limit / lengths).nan_to_num(1.0).clamp_max(1).to(stacked)[:, None] * stacked).mean(0), updates)
 
 
 def geometric_median(updates: Sequence[Update], iterations: int = 100, smooth: float = 1e-6) -> Update:
     """The point whose distances to the updates have the least sum, by Weiszfeld's steps: no f is asked for.
 
-    iterations: at most; it stops where a step moves less than 1e-6 of the updates' size. smooth: distances count as no
-    smaller than this part of the mean one. Source: Pillutla et al. 2022, "Robust aggregation", algorithm 2.
+    iterations: at most; it stops where a step moves less than 1e-6 of the median distance. smooth: distances count as
+    no smaller than this part of the median one. It starts from the median of each weight: from the mean, which one
+    client moves anywhere, the way back has no end. Source: Pillutla et al. 2022, "Robust aggregation", algorithm 2.
     """
     checks.whole("iterations", iterations)
+    checks.number("smooth", smooth, 0)
     stacked = stack(updates)
-    size = stacked.norm(dim=1).mean()
-    middle = stacked.mean(0)
+    wide = stacked.double()
+    middle = _middle(wide)
     for _ in range(iterations):
-        away = (stacked - middle).norm(dim=1)
-        near = 1 / away.clamp_min(max(smooth * away.mean().item(), 1e-30))
-        before, middle = middle, (near / near.sum()) @ stacked
-        if (middle - before).norm() <= 1e-6 * size:
+        away = (wide - middle).norm(dim=1)
+        typical = away.median().item()
+        near = 1 / away.clamp_min(max(smooth * typical, 1e-30))
+        before, middle = middle, (near / near.sum()) @ wide
+        if (middle - before).norm() <= 1e-6 * typical:
             break
-    return unstack(middle, updates)
+    return unstack(middle.to(stacked.dtype), updates)
 
 
 def median(updates: Sequence[Update]) -> Update:
@@ -110,8 +113,9 @@ def _middle(stacked: Tensor) -> Tensor:
 
 
 def _sorted(stacked: Tensor) -> Tensor:
-    """Each column in order; on a CPU by NumPy, which is ten times as fast there."""
-    return torch.from_numpy(np.sort(stacked.numpy(), 0)) if stacked.device.type == "cpu" else stacked.sort(0).values
+    """Each column in order; on a CPU by NumPy, which is ten times as fast there (and knows no bfloat16)."""
+    by_numpy = stacked.device.type == "cpu" and stacked.dtype != torch.bfloat16
+    return torch.from_numpy(np.sort(stacked.numpy(), 0)) if by_numpy else stacked.sort(0).values
 
 
 def _scores(between: Tensor, f: int) -> Tensor:
@@ -121,11 +125,13 @@ def _scores(between: Tensor, f: int) -> Tensor:
 
 
 def _distances(stacked: Tensor) -> Tensor:
-    """Squared l2 distances; centred first, so that the short way by products keeps its digits."""
+    """Squared l2 distances, by products in double, whose digits are twice those of float32.
+
+    Nothing is centred: a client far enough away would move the centre, and blur the distances of all others.
+    """
     products = stacked.new_zeros(len(stacked), len(stacked), dtype=torch.float64)
     for part in stacked.split(_BLOCK, dim=1):
         wide = part.double()
-        wide = wide - wide.mean(0)
         products.addmm_(wide, wide.T)
     norms = products.diag()
     return (norms[:, None] + norms - 2 * products).clamp_min(0).fill_diagonal_(-1)  # the nearest is oneself

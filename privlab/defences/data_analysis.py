@@ -17,6 +17,9 @@ def sanitise(client: Client, images: Tensor, labels: Tensor, *, neighbours: int 
     Source: Paudice et al. 2018, "Label sanitization against label flipping", algorithm 1 (there within the set).
     Raises ValueError for labels that are no class numbers, other shapes, or fewer clean examples than neighbours.
     """
+    checks.inputs("images", images)
+    if not images.is_floating_point():
+        raise TypeError("the examples are tokens, of which none is nearer to another; give images or signals")
     checks.labels("labels", labels, len(images))
     checks.labels("the client's labels", client.labels, len(client.images))
     checks.whole("neighbours", neighbours, 1, len(labels))

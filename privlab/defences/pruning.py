@@ -18,15 +18,16 @@ def prune_dormant(model: Model, layer: str, inputs: Tensor, share: float) -> Mod
     `predictions.fit` (then they may wake up). Source: Liu et al. 2018, "Fine-pruning", section 3.2.
     Raises ValueError for another layer, one that is not reached, or a share outside [0, 1).
     """
+    checks.inputs("inputs", inputs)
     checks.number("share", share, 0, 1)
     if share == 1:
         raise ValueError("share=1 leaves no neurons; give less than 1")
     smaller = networks.duplicate(model)
     found = checks.layer(smaller, layer)
-    if not isinstance(found, nn.Linear | nn.modules.conv._ConvNd) or "weight" not in found._parameters:
+    if not isinstance(found, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) or "weight" not in found._parameters:
         raise ValueError(f"layer={layer!r} is a {type(found).__name__}; give a dense or convolutional layer")
     activity = _activity(smaller, found, inputs, layer)
-    resting = activity.argsort()[: int(share * len(activity))]
+    resting = activity.argsort()[: int(share * len(activity) + 1e-9)]  # 0.29 x 100 is a rounding short of 29
     with torch.no_grad():
         for each in (found.weight, found.bias):
             if each is not None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from privlab.sharing.messages import Update
 
 
@@ -84,7 +86,7 @@ def fingerprint(update: Update) -> bytes:
         for name in sorted(part):
             held = part[name].detach().cpu().contiguous()
             digest.update(f"{name} {tuple(held.shape)} {held.dtype};".encode())
-            digest.update(held.view(-1).numpy().tobytes())
+            digest.update(held.flatten().view(torch.uint8).numpy().tobytes())
         digest.update(b"|")
     return digest.digest()
 

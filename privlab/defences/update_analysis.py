@@ -15,6 +15,7 @@ from privlab.sharing.messages import Update, stack
 
 Test = Callable[[Sequence[Update]], list[int]]
 _NORMAL = 0.6745  # of a normal variable the median distance from its median, in standard deviations
+_ROUNDING = 1e-6  # differences of float32 that nobody made
 
 
 def by_length(updates: Sequence[Update], limit: float = 3.5) -> list[int]:
@@ -26,7 +27,7 @@ def by_length(updates: Sequence[Update], limit: float = 3.5) -> list[int]:
     lengths = stack(updates).double().norm(dim=1).cpu().numpy()
     away = np.abs(lengths - np.median(lengths))
     spread = np.median(away) / _NORMAL
-    return np.flatnonzero(away > limit * max(spread, 1e-12)).tolist()
+    return np.flatnonzero(away > limit * max(spread, _ROUNDING * np.median(lengths))).tolist()
 
 
 def by_direction(updates: Sequence[Update]) -> list[int]:
@@ -45,7 +46,7 @@ def by_direction(updates: Sequence[Update]) -> list[int]:
     few = int(np.bincount(tree.labels_, minlength=2).argmin())
     chosen = np.flatnonzero(tree.labels_ == few)
     last, before = tree.distances_[-1], tree.distances_[-2]
-    return chosen.tolist() if 2 * len(chosen) < len(rows) and last > 2 * before else []
+    return chosen.tolist() if 2 * len(chosen) < len(rows) and last > max(2 * before, _ROUNDING) else []
 
 
 def without(*tests: Test, rule: Callable[[Sequence[Update]], Update] = aggregation.mean) -> Callable[..., Update]:

@@ -32,14 +32,16 @@ class TrapSet:
 
     def __post_init__(self) -> None:
         checks.whole("keep", self.keep)
+        checks.inputs("images", self.images)
         checks.targets("labels", self.labels, len(self.images))
         self.model = networks.duplicate(self.model)
 
     def __call__(self, updates: Sequence[Update]) -> Update:
         checks.whole("keep", self.keep, 1, len(updates))
         before = self._after(Update({}, {}))
-        self.scores.append([before - self._after(update) for update in updates])
-        order = sorted(range(len(updates)), key=lambda place: -self.scores[-1][place])
+        after = [self._after(update) for update in updates]
+        self.scores.append([before - each for each in after])
+        order = sorted(range(len(updates)), key=after.__getitem__)
         total = self.rule([updates[place] for place in order[: self.keep]])
         self.model = _moved(self.model, total)
         return total

@@ -312,7 +312,7 @@ def fed_avg(
         updates = train(shared, some, **setting) if train else (local_update(shared, each, **setting) for each in some)
         heard = _heard(number, chosen, updates, listen, protect)
         if aggregate:
-            sound, broken = usable(list(heard), dict(shared.named_parameters()))
+            sound, broken = usable(list(heard), *map(dict, (shared.named_parameters(), shared.named_buffers())))
             for place, fault in broken.items():
                 warnings.warn(f"round {number}: dropped what client {chosen[place]} sent, it {fault}", stacklevel=2)
             total = aggregate(sound) if sound else Update({}, {})

@@ -110,42 +110,53 @@ def stack(updates: Sequence[Update]) -> Tensor:
     found |= {place: _OTHER for place, update in enumerate(updates) if update.keys() != updates[0].keys()}
     for place, fault in found.items():
         raise ValueError(f"update {place} {fault}; leave it out, or give those of one model")
-    return torch.stack([torch.cat([update[name].flatten() for name in updates[0]]) for update in updates])
+    parts = [update[name].detach().flatten() for update in updates for name in updates[0]]
+    return torch.cat(parts).view(len(updates), -1) if parts else torch.zeros(len(updates), 0)
 
 
 def unstack(row: Tensor, updates: Sequence[Update]) -> Update:
-    """The update whose weights are the numbers `(D,)`, the way back from `stack`; of each buffer the median (the lower
-    of two), which a few clients cannot move.
+    """The update whose weights are the numbers `(D,)`, the way back from `stack`; of each buffer that most clients send
+    the median (the lower of two), which a few clients cannot move.
     """
     first = updates[0]
     parts = row.split([each.numel() for each in first.values()])
     changes = {name: part.view_as(first[name]) for name, part in zip(first, parts, strict=True)}
-    sent = {name: [each.buffers[name] for each in updates if name in each.buffers] for name in first.buffers}
-    return Update(changes, {name: torch.stack(each).median(0).values for name, each in sent.items()})
+    names = dict.fromkeys(name for each in updates for name in each.buffers)
+    sent = {name: [each.buffers[name] for each in updates if name in each.buffers] for name in names}
+    most = {name: torch.stack(each) for name, each in sent.items() if 2 * len(each) > len(updates)}
+    return Update(changes, {name: each.sort(0).values[(len(each) - 1) // 2] for name, each in most.items()})
 
 
-def usable(updates: Sequence[Update], model: Mapping[str, Tensor]) -> tuple[list[Update], dict[int, str]]:
+def usable(
+    updates: Sequence[Update], model: Mapping[str, Tensor], buffers: Mapping[str, Tensor] | None = None
+) -> tuple[list[Update], dict[int, str]]:
     """The updates that a rule can take, and of the others, by their places, why not.
 
-    Those that name a weight which the model's tensors have not, or of another shape, and those with numbers that are
-    not finite, are none. What a client did not train, and others did, has not changed there.
+    Those are none that `faults` names. What a client did not train, and others did, has not changed there.
     """
-    broken = faults(updates, model)
+    broken = faults(updates, model, buffers)
     sound = [update for place, update in enumerate(updates) if place not in broken]
     names = dict.fromkeys(name for update in sound for name in update)
     zeros = {name: torch.zeros_like(model[name].detach()) for name in names}
     return [Update({**zeros, **update}, update.buffers) for update in sound], broken
 
 
-def faults(updates: Sequence[Update], model: Mapping[str, Tensor]) -> dict[int, str]:
-    """Which updates no rule can take, by their places, and why: weights that `model` has not, or has in another shape;
-    numbers that are not finite, in weights or buffers.
+def faults(
+    updates: Sequence[Update], model: Mapping[str, Tensor], buffers: Mapping[str, Tensor] | None = None
+) -> dict[int, str]:
+    """Which updates no rule can take, by their places, and why: weights that `model` has not, or has in another shape,
+    and so `buffers` (those that come first where not given); weights that are no floats; numbers that are not finite.
     """
     found = {}
+    if buffers is None:
+        buffers = {name: each for update in reversed(updates) for name, each in update.buffers.items()}
     for place, update in enumerate(updates):
         numbers = (*update.values(), *update.buffers.values())
-        if any(name not in model or model[name].shape != each.shape for name, each in update.items()):
+        parts = [*((model, *each) for each in update.items()), *((buffers, *each) for each in update.buffers.items())]
+        if any(name not in known or known[name].shape != each.shape for known, name, each in parts):
             found[place] = _OTHER
+        elif not all(each.is_floating_point() for each in update.values()):
+            found[place] = "has weights that are no floats"
         elif not all(each.sum().isfinite() or each.isfinite().all() for each in numbers):
             found[place] = "has numbers that are not finite"
     return found

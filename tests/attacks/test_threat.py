@@ -22,5 +22,5 @@ def test_every_axis_refuses_values_that_it_does_not_have(axis):
 
 def test_every_attack_says_what_it_reads_and_may_do():
     for threat in THREATS:
-        assert threat.reads in ("gradient", "update", "activation", "prediction", "timing")
+        assert threat.reads in ("gradient", "update", "activation", "prediction", "timing", "model")
         assert threat.capability.endswith(".")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from privlab import data, models
 from privlab.attacks import (
     attribute_inference,
+    backdoor,
     decoder,
     deep_leakage,
     evasion,
@@ -25,6 +26,7 @@ from privlab.attacks import (
     membership,
     model_extraction,
     noisy_extraction,
+    poisoning,
     side_channel,
     text_extraction,
     transmission,
@@ -35,19 +37,24 @@ from privlab.defences import (
     aggregation,
     client_dp,
     crowd,
+    data_analysis,
     detection,
     dp_sgd,
     laplace_noise,
     nopeek,
     perturbation,
+    pruning,
     regularisation,
     secure_sum,
     soteria,
+    tracking,
+    update_analysis,
+    verification,
 )
-from privlab.metrics import agreement, extraction, reconstruction
+from privlab.metrics import agreement, extraction, reconstruction, robustness
 from privlab.metrics import linkability as linkability_metrics
 from privlab.metrics import membership as membership_metrics
-from privlab.sharing import federated, messages, predictions, split
+from privlab.sharing import federated, messages, predictions, split, together
 
 Found = dict[str, Tensor | float]
 Pipeline = Callable[[torch.device], Found]
@@ -362,6 +369,9 @@ def aggregated(device: torch.device) -> Found:
         "krum": aggregation.krum(sent, 1),
         "multi": aggregation.multi_krum(sent, 1, 3),
         "bulyan": aggregation.bulyan(sent, 1),
+        "mean": aggregation.mean(sent),
+        "clipped": aggregation.clipped_mean(sent),
+        "geometric": aggregation.geometric_median(sent),
     }
     return {f"{way} {name}": each[name] for way, each in found.items() for name in each}
 
@@ -482,6 +492,78 @@ def hardened(device: torch.device) -> Found:
     return {"alone": hard.output.weight.detach(), "together": both.output.weight.detach()}
 
 
+def poisoned(device: torch.device) -> Found:
+    """A round in which two of five lie, and each lie by itself."""
+    clients = [client(20, device, "digits", seed=seed) for seed in range(5)]
+    model = dense(device, clients[0].images.shape[1:], (20,))
+    sent = updates(device, 5)
+    lies = {
+        "scale": poisoning.scale(sent, -2.0),
+        "ipm": poisoning.ipm(sent),
+        "alie": poisoning.alie(sent, 9, 4),
+        **{way: poisoning.adaptive(sent, aggregation.median, 2, way) for way in ("mean", "sign", "spread")},
+    }
+    train = poisoning.Colluders(clients[:2], lambda known: poisoning.scale(known, -3.0), omniscient=True)
+    how = {"rounds": 2, "train": train, "aggregate": partial(aggregation.trimmed_mean, f=2)}
+    return {
+        "labels": poisoning.flip_labels(clients[0], 10, share=0.5, seed=1).labels,
+        "images": poisoning.perturb_images(clients[0], 0.3, seed=1).images,
+        **{f"{way} {name}": each[name] for way, each in lies.items() for name in each},
+        **named(dict(federated.fed_avg(model, clients, **how).named_parameters()), "trained "),
+    }
+
+
+def backdoored(device: torch.device) -> Found:
+    mine = client(60, device, "digits")
+    marked = backdoor.poison(mine, 0, share=0.3, seed=1)
+    kind = backdoor.relabel(mine, mine.labels == 1, 0)
+    model = predictions.fit(
+        dense(device, mine.images.shape[1:], (20,)), marked.images, marked.labels, **QUICK, optimiser="sgd"
+    )
+    answers = predictions.predict(model, backdoor.stamp(mine.images))
+    rate = robustness.backdoor_rate(answers, mine.labels, 0)
+    return {"images": marked.images, "labels": marked.labels, "kind": kind.labels, "answers": answers, "rate": rate}
+
+
+def analysed(device: torch.device) -> Found:
+    """Who is named, and what is made of the others."""
+    sent = updates(device, 7)
+    lies = [poisoning.scale(sent[:1], 20.0), poisoning.scale(sent[1:2], -1.0), *sent[2:]]
+    rule = update_analysis.without(update_analysis.by_length, update_analysis.by_direction)
+    return {
+        "long": torch.isin(torch.arange(7), torch.tensor(update_analysis.by_length(lies))),
+        "turned": torch.isin(torch.arange(7), torch.tensor(update_analysis.by_direction(lies))),
+        **named(rule(lies)),
+    }
+
+
+def verified(device: torch.device) -> Found:
+    clients, trap = [client(20, device, "digits", seed=seed) for seed in range(4)], client(30, device, "digits", seed=9)
+    model = dense(device, clients[0].images.shape[1:], (20,))
+    rule = verification.TrapSet(model, trap.images, trap.labels, keep=2)
+    federated.fed_avg(model, clients, rounds=2, train=together.local_updates, aggregate=rule)
+    return {"scores": torch.tensor(rule.scores), **named(dict(rule.model.named_parameters()))}
+
+
+def tracked(device: torch.device) -> Found:
+    """The same bytes wherever they lie: of an update whose numbers are drawn, and not computed."""
+    numbers = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).to(device)
+    digest = tracking.fingerprint(messages.Update({"weight": numbers}, {"seen": numbers[0].long()}))
+    return {"digest": torch.tensor(list(digest))}
+
+
+def dormant(device: torch.device) -> Found:
+    mine = client(30, device, "digits")
+    model = pruning.prune_dormant(dense(device, mine.images.shape[1:], (20,)), "fc1", mine.images, 0.3)
+    return {"weight": model.get_submodule("fc1").weight, "answers": predictions.predict(model, mine.images)}
+
+
+def sanitised(device: torch.device) -> Found:
+    mine, clean = client(30, device, "digits"), client(100, device, "digits", seed=1)
+    made, changed = data_analysis.sanitise(poisoning.flip_labels(mine, 10), clean.images, clean.labels)
+    return {"labels": made.labels, "changed": changed, "images": made.images}
+
+
 # By the module of the attack or the defence.
 PIPELINES: dict[str, Pipeline] = {
     "attacks.gradient_extraction": extract,
@@ -499,6 +581,8 @@ PIPELINES: dict[str, Pipeline] = {
     "attacks.model_extraction": stolen,
     "attacks.side_channel": overheard,
     "attacks.evasion": evaded,
+    "attacks.poisoning": poisoned,
+    "attacks.backdoor": backdoored,
     "defences.adversarial_training": hardened,
     "defences.perturbation": perturbed,
     "defences.laplace_noise": laplace,
@@ -511,6 +595,11 @@ PIPELINES: dict[str, Pipeline] = {
     "defences.nopeek": unlike,
     "defences.regularisation": regular,
     "defences.soteria": shielded,
+    "defences.update_analysis": analysed,
+    "defences.verification": verified,
+    "defences.tracking": tracked,
+    "defences.pruning": dormant,
+    "defences.data_analysis": sanitised,
 }
 NEAR = {  # relative to the largest number; 1e-4 for all others
     "attacks.deep_leakage": 1e-2,
@@ -527,6 +616,7 @@ NEAR = {  # relative to the largest number; 1e-4 for all others
 SAME = {  # what is drawn, or chosen by what is drawn: the same bit for bit on every device
     "attacks.trap_weights": ("planted",),
     "attacks.text_extraction": ("words",),
+    "attacks.backdoor": ("images",),
     "defences.perturbation": ("noise ", "pruned "),
     "defences.laplace_noise": ("noise",),
     "defences.client_dp": ("noise ",),
