@@ -2915,27 +2915,34 @@ STOLEN = "attacking/stolen-and-guessed.md"
 LINES, AT_100 = 'print(f"{kind:13}", *[', "for kind in kinds:\n    made"
 
 
-def stolen(out: Any, kind: str) -> list[float]:
+def copied(out: Any, kind: str) -> list[float]:
     """Fidelity after 10, 30, 100, 300 and 700 queries; the lines stand in the order of the kinds."""
     kinds = ("logits", "probabilities", "labels", "true labels")
     return out.each("{} {} {} {} {}", LINES)[kinds.index(kind)]
 
 
+def ahead(one: list[float], other: list[float]) -> float:
+    """By how much one is above the other at least, up to 100 queries."""
+    return min(a - b for a, b in zip(one[:3], other[:3], strict=True))
+
+
 CELLS += [
     Held(
         STOLEN,
-        "Logits are ahead of probabilities, and these of labels: 30 answers with logits make a better copy than 100 labels",
+        "Logits are ahead of probabilities, and these of labels: 30 answers with logits make a better copy than 100 "
+        "labels",
         lambda out: (
-            Between(min(a - b for a, b in zip(stolen(out, "logits")[:3], stolen(out, "probabilities"))), 0.02, 0.3),
-            Between(min(a - b for a, b in zip(stolen(out, "probabilities")[:3], stolen(out, "labels"))), 0.02, 0.3),
-            Between(stolen(out, "logits")[1] - stolen(out, "labels")[2], 0.02, 0.3),
+            Between(ahead(copied(out, "logits"), copied(out, "probabilities")), 0.02, 0.3),
+            Between(ahead(copied(out, "probabilities"), copied(out, "labels")), 0.02, 0.3),
+            Between(copied(out, "logits")[1] - copied(out, "labels")[2], 0.02, 0.3),
         ),
     ),
     Held(
         STOLEN,
         "The labels of the model are worth what true labels are worth",
-        lambda out: Between(
-            max(abs(a - b) for a, b in zip(stolen(out, "labels")[1:], stolen(out, "true labels")[1:])), 0, 0.04
+        lambda out: (
+            Between(-ahead(copied(out, "labels"), copied(out, "true labels")), -0.06, 0.06),
+            Between(-ahead(copied(out, "true labels"), copied(out, "labels")), -0.06, 0.06),
         ),
     ),
     Held(
@@ -2959,6 +2966,14 @@ CELLS += [
         lambda out: (
             Between(out("probabilities {}", "one digit") - out("one digit {}"), -0.02, 0.03),
             Between(out.each("labels {}", "one digit")[0][0] - out("true labels {}", "one digit"), -0.03, 0.04),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "The copy is worse than that of labels. But the customers pay for it, with every label that changed",
+        lambda out: (
+            Between(out.each("labels {}", "one digit")[0][0] - out("asked once: {}"), 0.05, 0.3),
+            Between(out("answers that changed their label: {}%"), 4, 25),
         ),
     ),
     Held(
