@@ -97,7 +97,8 @@ def impute(known: Tensor, values: Tensor, asked: Tensor) -> Tensor:
         raise ValueError(f"values are {values.unique().tolist()}; give two or more, numbered from 0 without gaps")
     learned = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     learned.fit(known.double().cpu().numpy(), values.cpu().numpy())
-    return torch.from_numpy(learned.predict_log_proba(asked.double().cpu().numpy())).to(asked)
+    made = torch.from_numpy(learned.predict_proba(asked.double().cpu().numpy()))
+    return made.clamp_min(_LEAST).log().to(asked)
 
 
 def from_updates(known: Sequence[Mapping[str, Tensor]], values: Tensor, sent: Sequence[Mapping[str, Tensor]]) -> Tensor:

@@ -2911,6 +2911,118 @@ ROWS += [
         lambda: Between(FIFTY("recall", **BEST_S) - curious("8.4", "recall", "CIFAR-100", "trap"), -0.03, 0.03),
     ),
 ]
+STOLEN = "attacking/stolen-and-guessed.md"
+LINES, AT_100 = 'print(f"{kind:13}", *[', "for kind in kinds:\n    made"
+
+
+def copied(out: Any, kind: str) -> list[float]:
+    """Fidelity after 10, 30, 100, 300 and 700 queries; the lines stand in the order of the kinds."""
+    kinds = ("logits", "probabilities", "labels", "true labels")
+    return out.each("{} {} {} {} {}", LINES)[kinds.index(kind)]
+
+
+def ahead(one: list[float], other: list[float]) -> float:
+    """By how much one is above the other at least, up to 100 queries."""
+    return min(a - b for a, b in zip(one[:3], other[:3], strict=True))
+
+
+CELLS += [
+    Held(
+        STOLEN,
+        "Logits are ahead of probabilities, and these of labels: 30 answers with logits make a better copy than 100 "
+        "labels",
+        lambda out: (
+            Between(ahead(copied(out, "logits"), copied(out, "probabilities")), 0.02, 0.3),
+            Between(ahead(copied(out, "probabilities"), copied(out, "labels")), 0.02, 0.3),
+            Between(copied(out, "logits")[1] - copied(out, "labels")[2], 0.02, 0.3),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "The labels of the model are worth what true labels are worth",
+        lambda out: (
+            Between(-ahead(copied(out, "labels"), copied(out, "true labels")), -0.06, 0.06),
+            Between(-ahead(copied(out, "true labels"), copied(out, "labels")), -0.06, 0.06),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "With logits the copy agrees with the model more often than it is right",
+        lambda out: Between(
+            out("logits fidelity {},", AT_100) - out("logits fidelity * accuracy {}", AT_100), 0.015, 0.1
+        ),
+    ),
+    Held(
+        STOLEN,
+        "With the next one nothing is left but rounding",
+        lambda out: (
+            Between(out("784 queries: off by {},"), 0.01, 1),
+            Between(out("785 queries: off by {},"), 0, 1e-5),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "Rounding hardly helps. The label alone takes away all that goes beyond a person's labels",
+        lambda out: (
+            Between(out("probabilities {}", "one digit") - out("one digit {}"), -0.02, 0.03),
+            Between(out.each("labels {}", "one digit")[0][0] - out("true labels {}", "one digit"), -0.03, 0.04),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "The copy is worse than that of labels. But the customers pay for it, with every label that changed",
+        lambda out: (
+            Between(out.each("labels {}", "one digit")[0][0] - out("asked once: {}"), 0.05, 0.3),
+            Between(out("answers that changed their label: {}%"), 4, 25),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "The decisions add nothing: the model hardly uses the texture",
+        lambda out: Between(out("from decisions {} ±", "3, seed)"), 0.3, 0.37),
+    ),
+    Held(
+        STOLEN,
+        "The confidences move a little, and {} of their guesses are right",
+        lambda out: out("from confidences {} ±", "3, seed)"),
+    ),
+    Held(
+        STOLEN,
+        "Ten records of one's own are worth as much as the model, and 228 find four textures of five",
+        lambda out: (
+            Between(out("imputed from 10 records {} ±") - out("from confidences {} ±", "3, seed)"), -0.06, 0.1),
+            Between(out("imputed from 228 records {} ±", "secret"), 0.76, 0.86),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "A point at most. That is the leak of this model.",
+        lambda out: (
+            Between(out("30 records and the model {} ±") - out("imputed from 30 records {} ±", "secret"), -0.01, 0.02),
+            Between(
+                out("228 records and the model {} ±") - out("imputed from 228 records {} ±", "secret"), -0.01, 0.02
+            ),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "Here the model gives the coin away, in nine records of ten and more; the imputation guesses",
+        lambda out: (
+            Between(out("from decisions {} ±", "coarse ^ coin"), 0.88, 1),
+            Between(out("from confidences {} ±", "coarse ^ coin"), 0.9, 1),
+            Between(out("imputed from 228 records {} ±", "with_task"), 0.42, 0.58),
+        ),
+    ),
+    Held(
+        STOLEN,
+        "it tells less, and differently in each draw",
+        lambda out: (
+            Between(out("after 0 epochs: {} ±") - out("after 10 epochs: {} ±"), 0.1, 0.4),
+            Between(out("after 10 epochs: * ± {} right"), 0.03, 0.2),
+        ),
+    ),
+]
+
 CELLS += [
     Held(
         FRAMEWORK,

@@ -134,6 +134,8 @@ EVERYDAY = {
     "mixture": {"in-the-clinic"},
     "clipping": {"deep-leakage"},
     "own loss": {"noise-and-nopeek"},
+    "extraction": {"stolen-and-guessed"},
+    "prior": {"stolen-and-guessed"},
 }
 TERMS = re.findall(r"^([^\s:][^\n]*)\n  \S", (BOOK / "reference" / "glossary.md").read_text(), re.MULTILINE)
 UNREAD = r"\{term\}`[^`]+`|`[^`]*`|\[[^\]]*\]\([^)]*\)|\$[^$\n]*\$"  # links, code and formulae
