@@ -78,7 +78,7 @@ def fool_explorer(name: str = "digits") -> Explorer:
     knobs = (
         Knob("attack", "Attack", ATTACKS, choice=True),
         Knob("training", "Training", TRAININGS, choice=True),
-        Knob("epsilon", "ε, the most that a pixel moves", EPSILONS, live=(0.0, 0.5, 0.01)),
+        Knob("epsilon", "ϵ, the most that a pixel moves", EPSILONS, live=(0.0, 0.5, 0.01)),
     )
     start = {"attack": "noise", "training": "plain", "epsilon": 0.1}
     stored = frames.load("fool") if name == "digits" else None
