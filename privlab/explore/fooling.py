@@ -59,7 +59,7 @@ def fool(attack: str, training: str, epsilon: float, *, name: str = "digits", se
     panels = (
         Panel("the digits", pixels(test.images[shown]), 4),
         Panel(f"changed by {attack}", pixels(made[shown], LEVELS), 4),
-        Panel("read as", pixels(test.images[firsts[answers]]), 4, names, marked=tuple(fooled)),
+        Panel("read as", pixels(test.images[firsts[answers]]), 4, names, marked=tuple(fooled) or None),
     )
     wrong = (said != test.labels).float().mean().item()
     numbers: dict[str, str | tuple[str, ...]] = {

@@ -2930,12 +2930,19 @@ CELLS += [
     ),
     Held(
         FOOLED,
+        "All eight wrongly.",
+        lambda out: Between(
+            sum(map(float.__eq__, *(out(said + " {}" * 8) for said in ("they are:", "read as:")))), 0, 0
+        ),
+    ),
+    Held(
+        FOOLED,
         "Some points more than FGSM.",
         lambda out: Between(out("read wrongly, PGD of 0.1: {}%") - out("FGSM of 0.1: {}%"), 2, 8),
     ),
     Held(
         FOOLED,
-        "At 0.01 the attack adds a few points, and at 0.2 no digit is left.",
+        "At {} the attack adds a few points, and at {} no digit is left.",
         lambda out: (
             About(0.01, 0),
             Between(out("ϵ = 0.01: FGSM * PGD {}%") - out("nothing changed: {}%", "network = plain(0)"), 2, 6),
@@ -2945,7 +2952,7 @@ CELLS += [
     ),
     Held(
         FOOLED,
-        "is shorter than what PGD with 0.1 a pixel uses, and spoils most digits already",
+        "is shorter than what PGD with {} a pixel uses, and spoils most digits already",
         lambda out: (
             About(0.1, 0),
             Between(out("at most 0.1 a pixel: {}"), 2, 3),
