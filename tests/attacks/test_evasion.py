@@ -240,6 +240,14 @@ def test_a_question_is_kept_only_where_the_lead_falls():
     assert seen[-1] == pytest.approx(min(seen[:-1]), abs=1e-5)
 
 
+def test_the_lead_is_over_all_other_classes_wherever_the_logits_lie():
+    net, how = trained(), {"epsilon": 0.15, "queries": 30, "seed": 0}
+    made, spent = evasion.square(net, IMAGES[:60], LABELS[:60], **how)
+    lower, same = evasion.square(lambda images: net(images) - 16, IMAGES[:60], LABELS[:60], **how)
+    assert torch.equal(same, spent)
+    assert torch.equal(lower, made)
+
+
 def test_it_begins_with_stripes_and_its_squares_lose_half_their_area_when_the_paper_says():
     """An answer that never changes: nothing is kept, so each question differs from the stripes by one square."""
     grey, asked = torch.full((1, 2, 28, 28), 0.5), []
