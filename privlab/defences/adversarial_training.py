@@ -38,6 +38,9 @@ def local_updates(
 
 
 def _checked(attack: Craft) -> Craft:
+    if not callable(attack):
+        raise TypeError(f"attack={attack!r} is not callable; give a function of (model, images, labels)")
+
     def craft(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         made = attack(model, images, labels)
         if not isinstance(made, Tensor) or made.shape != images.shape or not made.isfinite().all():

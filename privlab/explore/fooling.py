@@ -59,7 +59,7 @@ def fool(attack: str, training: str, epsilon: float, *, name: str = "digits", se
     panels = (
         Panel("the digits", pixels(test.images[shown]), 4),
         Panel(f"changed by {attack}", pixels(made[shown], LEVELS), 4),
-        Panel("read as", pixels(test.images[firsts[answers]]), 4, names, marked=tuple(fooled)),
+        Panel("read as", pixels(test.images[firsts[answers]]), 4, names, marked=tuple(fooled) or None),
     )
     wrong = (said != test.labels).float().mean().item()
     numbers: dict[str, str | tuple[str, ...]] = {
@@ -78,7 +78,7 @@ def fool_explorer(name: str = "digits") -> Explorer:
     knobs = (
         Knob("attack", "Attack", ATTACKS, choice=True),
         Knob("training", "Training", TRAININGS, choice=True),
-        Knob("epsilon", "ε, the most that a pixel moves", EPSILONS, live=(0.0, 0.5, 0.01)),
+        Knob("epsilon", "ϵ, the most that a pixel moves", EPSILONS, live=(0.0, 0.5, 0.01)),
     )
     start = {"attack": "noise", "training": "plain", "epsilon": 0.1}
     stored = frames.load("fool") if name == "digits" else None

@@ -240,6 +240,41 @@ def test_a_question_is_kept_only_where_the_lead_falls():
     assert seen[-1] == pytest.approx(min(seen[:-1]), abs=1e-5)
 
 
+def test_the_lead_is_over_all_other_classes_wherever_the_logits_lie():
+    net, how = trained(), {"epsilon": 0.15, "queries": 30, "seed": 0}
+    made, spent = evasion.square(net, IMAGES[:60], LABELS[:60], **how)
+    lower, same = evasion.square(lambda images: net(images) - 16, IMAGES[:60], LABELS[:60], **how)
+    assert torch.equal(same, spent)
+    assert torch.equal(lower, made)
+
+
+def test_it_begins_with_stripes_and_its_squares_lose_half_their_area_when_the_paper_says():
+    """An answer that never changes: nothing is kept, so each question differs from the stripes by one square."""
+    grey, asked = torch.full((1, 2, 28, 28), 0.5), []
+
+    def ask(images):
+        asked.append(images[0])
+        return torch.tensor([[1.0, 0.0]])
+
+    evasion.square(ask, grey, torch.tensor([0]), epsilon=0.1, queries=1000, seed=0)
+    stripes = asked[0]
+    assert torch.equal(stripes, stripes[:, :1].expand_as(stripes))
+    assert ((stripes - 0.5).abs() - 0.1).abs().max() < 1e-6
+    assert all(0 < int((one[0] > 0.5).sum()) < 28 for one in stripes)
+    halved, places = [1, 5, 20, 50, 100, 200, 400, 600, 800], set()
+    for number, image in enumerate(asked[1:], start=1):
+        side = max(1, round((0.05 * 784 / 2 ** sum(number >= each for each in halved)) ** 0.5))
+        for colour in (image != stripes).any(0, keepdim=True):
+            rows, columns = colour.nonzero(as_tuple=True)
+            if len(rows):  # a square of the stripes' own signs changes nothing
+                assert rows.max() - rows.min() + 1 == side
+                assert columns.max() - columns.min() + 1 <= side
+                places.add((int(rows.min()), int(columns.min())))
+        inside = image[image != stripes]
+        assert ((inside - 0.5).abs() - 0.1).abs().max() < 1e-6 if len(inside) else True
+    assert len(places) > 300
+
+
 # --- bad input ---------------------------------------------------------------------------------------------------
 
 

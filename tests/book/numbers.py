@@ -3023,6 +3023,131 @@ CELLS += [
     ),
 ]
 
+FOOLED = "attacking/fooled-at-test-time.md"
+CELLS += [
+    Held(
+        FOOLED,
+        "One digit in twenty-five.",
+        lambda out: Between(out("nothing changed: {}%", "network = plain(0)"), 3.5, 4.5),
+    ),
+    Held(
+        FOOLED,
+        "A point or two more.",
+        lambda out: Between(out("noise of 0.1: {}%") - out("nothing changed: {}%", "network = plain(0)"), 0.5, 2.5),
+    ),
+    Held(
+        FOOLED,
+        "From four digits in a hundred to nine in ten",
+        lambda out: Between(out("FGSM of 0.1: {}%"), 85, 95),
+    ),
+    Held(
+        FOOLED,
+        "All eight wrongly.",
+        lambda out: Between(
+            sum(map(float.__eq__, *(out(said + " {}" * 8) for said in ("they are:", "read as:")))), 0, 0
+        ),
+    ),
+    Held(
+        FOOLED,
+        "Some points more than FGSM.",
+        lambda out: Between(out("read wrongly, PGD of 0.1: {}%") - out("FGSM of 0.1: {}%"), 2, 8),
+    ),
+    Held(
+        FOOLED,
+        "At {} the attack adds a few points, and at {} no digit is left.",
+        lambda out: (
+            About(0.01, 0),
+            Between(out("ϵ = 0.01: FGSM * PGD {}%") - out("nothing changed: {}%", "network = plain(0)"), 2, 6),
+            About(0.2, 0),
+            Between(out("ϵ = 0.2: FGSM * PGD {}%"), 99.5, 100),
+        ),
+    ),
+    Held(
+        FOOLED,
+        "is shorter than what PGD with {} a pixel uses, and spoils most digits already",
+        lambda out: (
+            About(0.1, 0),
+            Between(out("at most 0.1 a pixel: {}"), 2, 3),
+            Between(out("length 1.5: {}%"), 60, 85),
+        ),
+    ),
+    Held(FOOLED, "A third of the digits. The baseline", lambda out: Between(out("learnt sticker: {}%"), 30, 40)),
+    Held(
+        FOOLED,
+        "white does as much as what was learnt, and indeed the learnt sticker *is* white",
+        lambda out: (
+            Between(out("white: {}%") - out("learnt sticker: {}%"), -2, 2),
+            Between(out("brightness of the learnt one: {}"), 0.98, 1),
+        ),
+    ),
+    Held(
+        FOOLED,
+        "A hundred questions an image fool few, a thousand fool half: what the slope tells at once costs a stranger "
+        "hundreds of questions",
+        lambda out: (
+            Between(out("at most 100: * asked, {}% wrong"), 5, 12),
+            Between(out("at most 1000: * asked, {}% wrong"), 45, 60),
+            Between(out("at most 1000: {} asked"), 500, 800),
+        ),
+    ),
+    Held(
+        FOOLED,
+        "fooled by three quarters of the changes that were made for another one, the LeNet by fewer than half",
+        lambda out: (
+            Between(out("the same form, seed 1: {}%"), 70, 82),
+            Between(out("seed 2: {}%, and"), 70, 82),
+            Between(out("LeNet: {}%, and"), 30, 50),
+        ),
+    ),
+    Held(FOOLED, "no: several times the CPU seconds", lambda out: Between(out("with PGD: {} times"), 2, 9)),
+    Held(
+        FOOLED,
+        "about a point on average, and no more than the draws differ by",
+        lambda out: (
+            Between(out("hardened: {}% ±") - out("plain: {}% ±"), 0.2, 1.6),
+            Between(out("hardened: * ± {}%"), 0.6, 3),
+        ),
+    ),
+    Held(
+        FOOLED,
+        "it reads six digits in ten, where the plain network reads three in a hundred",
+        lambda out: (
+            Between(out("ϵ = 0.1: plain * hardened {}% ±"), 34, 44),
+            Between(out("ϵ = 0.1: plain {}%, hardened"), 96, 98),
+        ),
+    ),
+    Held(
+        FOOLED,
+        "At half of that ϵ it reads most, and at twice next to none.",
+        lambda out: (
+            Between(out("ϵ = 0.05: plain * hardened {}% ±"), 10, 20),
+            Between(out("ϵ = 0.2: plain * hardened {}% ±"), 93, 100),
+        ),
+    ),
+    Held(
+        FOOLED,
+        "costs two or three points of accuracy in this draw",
+        lambda out: Between(out("adversarial: {}% wrong, and") - out("plain: {}% wrong, and"), 1.5, 3.5),
+    ),
+    Held(
+        FOOLED,
+        "FGSM changes no answer, and PGD as few as noise does.",
+        lambda out: (
+            Between(out("FGSM: {}%") - out("nothing changed: {}%", "rounded = Rounded"), 0, 0),
+            Between(out("PGD: {}%") - out("nothing changed: {}%", "rounded = Rounded"), 0, 3),
+        ),
+    ),
+    Held(
+        FOOLED,
+        "and the rounding even helps it",
+        lambda out: Between(out("by questions: {}%") - out("without the rounding: {}%"), 3, 15),
+    ),
+    Held(
+        FOOLED,
+        "and nearly the protection of the whole",
+        lambda out: Between(out("reached: {}", "mixed = scored"), 0.34, 0.46),
+    ),
+]
 CELLS += [
     Held(
         FRAMEWORK,

@@ -151,3 +151,8 @@ def test_a_bad_attack_in_words(attack, words):
         adversarial_training.local_updates(
             network(), clients(), attack=attack, epochs=1, batch=8, lr=0.1, random=torch.Generator()
         )
+
+
+def test_what_is_no_attack_is_refused_before_the_training():
+    with pytest.raises(TypeError, match=r"attack='pgd' is not callable"):
+        adversarial_training.fit(network(), TRAIN.images[:9], TRAIN.labels[:9], "pgd", epochs=1)
