@@ -262,8 +262,7 @@ def number_of_classes(model: nn.Module, shape: Sequence[int], like: Tensor) -> i
     Raises ValueError for a `shape` that it does not take, or tokens, and ValueError or TypeError for another kind of
     output.
     """
-    for size in shape:
-        checks.whole("shape", size)
+    checks.sizes(shape=shape)
     try:
         return _answer(model, like.new_zeros(1, *shape)).shape[1]
     except ValueError as error:

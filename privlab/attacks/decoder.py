@@ -250,9 +250,7 @@ def train(
     Source: SplitNN, section 3 and appendix D (10 epochs, learning rate 1e-3, 32 at a time); "Zen", section 4.2
     (50 epochs, 1e-4).
     """
-    for name, value in (("epochs", epochs), ("batch", batch)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
+    checks.training(lr, epochs=epochs, batch=batch)
     checks.inputs("images", images)
     _check_pairs(activations, images)
     networks.steps(decoder)

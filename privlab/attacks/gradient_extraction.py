@@ -80,8 +80,7 @@ def distinct(images: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
 
 def fitting_layer(gradient: Gradient, layer: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The gradients of a layer's weight `(N, L)` and bias `(N,)`; ValueError unless inputs of `shape` have L values."""
-    for size in shape:
-        checks.whole("shape", size)
+    checks.sizes(shape=shape)
     weight, bias = gradient.layer(layer)
     if weight.dim() != 2 or weight.shape[1] != math.prod(shape):
         raise ValueError(

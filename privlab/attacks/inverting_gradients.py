@@ -130,9 +130,7 @@ def _check(
     restarts: int, iterations: int, lr: float, start: Tensor | None, decode: Callable[[Tensor], Tensor] | None
 ) -> None:
     """Raise for numbers out of range, or a decoder without a code to begin with."""
-    for name, value in (("restarts", restarts), ("iterations", iterations)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
+    checks.training(lr, restarts=restarts, iterations=iterations)
     if decode is not None and start is None:
         raise ValueError("decode= needs start=, the code to begin with; give that of an average image, as zeros")
 

@@ -79,8 +79,7 @@ def transmit(
     is compared with what went in. Raises ValueError, with the reason, for a layer through which nothing can be carried,
     and TypeError for a network whose layers do not simply follow one another.
     """
-    for size in shape:
-        checks.whole("shape", size)
+    checks.sizes(shape=shape)
     layer = networks.first_dense(model) if layer is None else layer
     checks.layer(model, layer, nn.Linear)
     random = runtime.generator(runtime.derive(seed, "transmit"))
