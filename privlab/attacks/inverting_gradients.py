@@ -20,20 +20,10 @@ from privlab.attacks._matching import (
     number_of_classes,
     targets_of,
 )
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
-THREAT = ThreatModel(
-    attack="Inverting gradients",
-    time="train",
-    position="server",
-    access="white-box",
-    security="honest-but-curious",
-    reads="gradient",
-    capability="Sees the gradient or update of one client, and knows or infers its labels; knows the model, its loss, "
-    "how the client trained and that images are smooth.",
-    source="Zen, section 6",
-)
+(THREAT,) = threats("inverting_gradients")
 DECAY_AT = (3 / 8, 5 / 8, 7 / 8)  # of the iterations: there the step shrinks to a tenth
 ALPHA = 0.02  # chosen on eight victims a kind: photographs, where it beats 0.01, and digits, where it does not
 EASED = (4.0, 2.0, 1.0, 1.0)  # how often the total variation counts before, between and after those

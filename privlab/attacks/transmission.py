@@ -11,19 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient
 
-THREAT = ThreatModel(
-    attack="Transmission",
-    time="train",
-    position="server",
-    access="white-box",
-    security="malicious",
-    reads="gradient",
-    capability="Chooses the weights that it sends, so that earlier layers hand the input on to a dense layer.",
-    source="Curious, section 7",
-)
+(THREAT,) = threats("transmission")
 
 
 @dataclass(frozen=True)
