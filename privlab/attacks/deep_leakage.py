@@ -169,7 +169,7 @@ class _Problem:
                 random = runtime.generator(runtime.derive(seed, "start", v, r))
                 spread = 1.0 if self.smooth is None else SPREADS[r % len(SPREADS)]
                 drawn.append(spread * torch.randn(size, generator=random))
-        return torch.stack(drawn).to(self.matcher.device, self.matcher.dtype)
+        return torch.stack(drawn).to(self.matcher.like)
 
 
 def _problem(

@@ -91,10 +91,10 @@ def reconstruct(
     _check(restarts, iterations, lr, start, decode)
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     matcher = Matcher(model, gradients, cosine, local, loss)
-    victims, size, device, dtype = len(gradients), matcher.examples, matcher.device, matcher.dtype
-    targets = targets_of(matcher, labels, number_of_classes(model, shape, matcher.like), loss)
-    victim = torch.arange(victims, device=device).repeat_interleave(restarts)
-    weight = _weights(alpha, victims, device, dtype)[victim]
+    victims, size, like = len(gradients), matcher.examples, matcher.like
+    targets = targets_of(matcher, labels, number_of_classes(model, shape, like), loss)
+    victim = torch.arange(victims, device=like.device).repeat_interleave(restarts)
+    weight = _weights(alpha, victims, like)[victim]
 
     def images_of(points: Tensor) -> Tensor:
         return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
@@ -108,7 +108,7 @@ def reconstruct(
             watch(iteration, images_of(points).detach().view(form).clone(), losses.view(form[:2]).clone())
 
     form = (victims, restarts, size, *shape)
-    points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device, dtype)
+    points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(like)
     function = partial(_eased, lambda at: objective(images_of(at)), EASED if ease else (1.0,) * len(EASED))
     best, lowest = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show)
     guessed, lowest = as_labels(targets, loss)[:, None].repeat_interleave(restarts, 1), lowest.view(form[:2])
@@ -136,8 +136,8 @@ def _eased(
     return values.detach(), torch.autograd.grad(descended.sum(), points)[0]
 
 
-def _weights(alpha: float | Tensor, victims: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    given = torch.as_tensor(alpha, dtype=dtype, device=device)
+def _weights(alpha: float | Tensor, victims: int, like: Tensor) -> Tensor:
+    given = torch.as_tensor(alpha, dtype=like.dtype, device=like.device)
     if given.dim() > 1 or (given.dim() == 1 and len(given) != victims):
         raise ValueError(f"alpha is {tuple(given.shape)}; give one number, or one for each of {victims} gradients")
     checks.number("alpha", float(given.min()), 0)
