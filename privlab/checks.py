@@ -4,7 +4,7 @@ Each error says what was given, what is allowed and, where it helps, what to do.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import torch
@@ -41,6 +41,20 @@ def number(name: str, value: object, low: float, high: float = float("inf"), *, 
     if not inside:  # also catches NaN, which compares as false
         allowed = f"in {'(' if open_low else '['}{low:g}, {high:g}]"
         raise ValueError(f"{name}={value} is out of range; give a number {allowed}")
+
+
+def sizes(**given: Iterable[object]) -> None:
+    """Raise unless every number in each of those `given` by name is a whole number of at least 1."""
+    for name, values in given.items():
+        for value in values:
+            whole(name, value)
+
+
+def training(lr: object, **counts: object) -> None:
+    """Raise unless each of the `counts`, such as epochs, is a whole number of at least 1, and `lr` is positive."""
+    for name, value in counts.items():
+        whole(name, value)
+    number("lr", lr, 0, open_low=True)
 
 
 def images(name: str, value: object) -> None:

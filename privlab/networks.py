@@ -206,16 +206,14 @@ def input_of(model: nn.Module, layer: str, inputs: Tensor) -> Tensor:
     try:
         outputs(model, inputs)
     except _Reached as reached:
-        return reached.values
+        return reached.args[0]
     finally:
         hook.remove()
     raise ValueError(f"layer={layer!r} takes no part in what the model answers; choose another")
 
 
 class _Reached(Exception):
-    def __init__(self, values: Tensor) -> None:
-        super().__init__()
-        self.values = values
+    """Its argument: what reached the layer."""
 
 
 def _stop(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -33,6 +33,23 @@ def test_whole_refuses_what_is_no_whole_number(value):
         checks.whole("batch", value)
 
 
+def test_sizes_names_the_first_number_that_is_none():
+    checks.sizes(filters=(1, 2), fc=())
+    with pytest.raises(ValueError, match="fc=0 is out of range; give a whole number at least 1"):
+        checks.sizes(filters=(1, 2), fc=[3, 0], kernel=[-1])
+    with pytest.raises(TypeError, match=r"filters=2\.0 is a float"):
+        checks.sizes(filters=[1, 2.0])
+
+
+def test_training_takes_counts_from_one_and_a_positive_rate():
+    checks.training(0.1, epochs=1, batch=32)
+    with pytest.raises(ValueError, match="batch=0 is out of range"):
+        checks.training(0.1, epochs=1, batch=0)
+    for rate in (0, -1, math.nan):
+        with pytest.raises(ValueError, match=r"lr=.* is out of range"):
+            checks.training(rate, epochs=1)
+
+
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, 10**400])
 def test_number_refuses_what_is_outside(value):
     with pytest.raises(ValueError, match="out of range"):

@@ -4,22 +4,6 @@ import torch
 from privlab import runtime
 
 
-def test_device_is_the_cpu_where_there_is_no_card(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert runtime.device() == torch.device("cpu")
-    with pytest.raises(RuntimeError, match="no CUDA card here; use --device cpu"):
-        runtime.device("cuda")
-    with pytest.raises(ValueError, match="not known to torch"):
-        runtime.device("gpu0")
-
-
-def test_device_can_be_set_from_outside(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for name, expected in (("cpu", "cpu"), ("cuda:1", "cuda:1"), ("", "cuda")):
-        monkeypatch.setenv("PRIVLAB_DEVICE", name)
-        assert runtime.device() == torch.device(expected)
-
-
 def test_generator_leaves_the_global_state_alone():
     before = torch.get_rng_state()
     first = torch.rand(3, generator=runtime.generator(7))

@@ -6,7 +6,7 @@ and the squared distance of a multiple of it. What an attack minimises is made o
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,19 +16,6 @@ from torch.autograd.function import once_differentiable
 from privlab.attacks._sent import Chosen, Sent
 
 _SMALL = 2**12  # numbers of a weight up to which it is compared with others in one piece, as each call has its price
-
-
-class Part(Protocol):
-    """A part of T trials' gradients, beside the same part of what was sent."""
-
-    @property
-    def sent(self) -> Sent: ...
-    def product(self) -> Tensor: ...
-    def norm(self) -> Tensor: ...
-    def distance(self, factor: Tensor | None = None) -> Tensor: ...
-
-
-Objective = Callable[[Sequence[Part]], Tensor]
 
 
 class _SquaredNorm(Function):
@@ -70,15 +57,6 @@ class Flat:
         return _squared_norm(found - self.sent.value)
 
 
-def flats(found: Mapping[str, Tensor], sent: Chosen) -> list[Part]:
-    """Gradients of weights `(T, *weight)` by name, beside what was sent: small ones in one piece, others alone."""
-    small = [name for name, value in found.items() if value[0].numel() <= _SMALL]
-    parts: list[Part] = [Flat(found[name].flatten(1), sent.flat([name])) for name in found if name not in small]
-    if small:
-        parts.append(Flat(torch.cat([found[name].flatten(1) for name in small], 1), sent.flat(small)))
-    return parts
-
-
 @dataclass(frozen=True)
 class Outer:
     """The gradient of a dense layer's weight, never formed: the sum over B examples of delta times input.
@@ -104,6 +82,20 @@ class Outer:
         exact = Outer(self.delta.double(), self.inputs.double(), self.sent.double)
         factor = exact.delta.new_ones(()) if factor is None else factor.double()
         return exact.norm() * factor.square() - 2 * exact.product() * factor + exact.sent.norm
+
+
+# A part of T trials' gradients, beside the same part of what was sent.
+Part = Flat | Outer
+Objective = Callable[[Sequence[Part]], Tensor]
+
+
+def flats(found: Mapping[str, Tensor], sent: Chosen) -> list[Part]:
+    """Gradients of weights `(T, *weight)` by name, beside what was sent: small ones in one piece, others alone."""
+    small = [name for name, value in found.items() if value[0].numel() <= _SMALL]
+    parts: list[Part] = [Flat(found[name].flatten(1), sent.flat([name])) for name in found if name not in small]
+    if small:
+        parts.append(Flat(torch.cat([found[name].flatten(1) for name in small], 1), sent.flat(small)))
+    return parts
 
 
 def _total(values: Sequence[Tensor]) -> Tensor:

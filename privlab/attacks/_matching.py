@@ -89,21 +89,7 @@ class Matcher:
         self._calls = 0
         self._twins: tuple[Plain, Together, Layers | None] | None = None
         self._each = sum(value[0].numel() for value in self.sent.values())  # numbers that a trial holds
-
-    @property
-    def device(self) -> torch.device:
-        """Where the gradients lie."""
-        return next(iter(self.sent.values())).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision of the gradients, and so of the images."""
-        return next(iter(self.sent.values())).dtype
-
-    @property
-    def like(self) -> Tensor:
-        """Nothing, of that precision and there."""
-        return torch.empty(0, device=self.device, dtype=self.dtype)
+        self.like = next(iter(self.sent.values())).new_empty(0)  # where the gradients lie, and of their precision
 
     def _parts(self, images: Tensor, labels: Tensor, victim: Tensor) -> list[Part]:
         sent = self._victims.of(victim)
@@ -124,7 +110,7 @@ class Matcher:
         """How many trials."""
         if self._layers is None:
             return max(1, _MOST // self._each)
-        return max(1, (_ARRAY if self.device.type == "cpu" else _MOST) // self._each)
+        return max(1, (_ARRAY if self.like.device.type == "cpu" else _MOST) // self._each)
 
     def _prove(self, images: Tensor, labels: Tensor) -> None:
         """Keep to the way that is taken if, of two trials, it gives what each alone gives by the plain way."""
@@ -240,8 +226,8 @@ def fitting(targets: Tensor, classes: int, loss: Loss) -> None:
 def targets_of(matcher: Matcher, labels: Tensor, classes: int, loss: Loss) -> Tensor:
     """Known labels as the loss takes them, where the gradients lie. Raises like `known_labels` and `fitting`."""
     victims = len(next(iter(matcher.sent.values())))
-    targets = known_labels(labels, (victims, matcher.examples), classes, loss).to(matcher.device)
-    targets = targets.to(matcher.dtype) if targets.is_floating_point() else targets
+    targets = known_labels(labels, (victims, matcher.examples), classes, loss).to(matcher.like.device)
+    targets = targets.to(matcher.like) if targets.is_floating_point() else targets
     fitting(targets, classes, loss)
     return targets
 
@@ -262,8 +248,7 @@ def number_of_classes(model: nn.Module, shape: Sequence[int], like: Tensor) -> i
     Raises ValueError for a `shape` that it does not take, or tokens, and ValueError or TypeError for another kind of
     output.
     """
-    for size in shape:
-        checks.whole("shape", size)
+    checks.sizes(shape=shape)
     try:
         return _answer(model, like.new_zeros(1, *shape)).shape[1]
     except ValueError as error:

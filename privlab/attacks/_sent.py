@@ -36,9 +36,6 @@ class Chosen:
         self._values, self._axes = values, axes
         self._made: dict[tuple[str, ...], Sent] = {}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
     def weight(self, name: str) -> Sent:
         """Of one weight, in its shape."""
         return self._made.setdefault((name,), Sent(self._values[name], self._axes[name]))

@@ -33,9 +33,7 @@ class LocalTraining:
     lr: float
 
     def __post_init__(self) -> None:
-        checks.whole("epochs", self.epochs)
-        checks.whole("batch", self.batch)
-        checks.number("lr", self.lr, 0, open_low=True)
+        checks.training(self.lr, epochs=self.epochs, batch=self.batch)
 
 
 class _Handing(nn.Module):

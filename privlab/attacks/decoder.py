@@ -4,7 +4,6 @@ The adversary sends images of its own through the data owners' segment, and fits
 least squares, or a network that mirrors the segment (the *generative decoder* of the papers).
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,34 +11,12 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from privlab import checks, networks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.models.initialisation import draw_like_pytorch
 from privlab.sharing import split
 from privlab.sharing.split import Protect
 
-COLLUDING = ThreatModel(
-    attack="Generative decoder, with a colluding data owner",
-    time="test",
-    position="server",
-    access="black-box",
-    security="honest-but-curious",
-    reads="activation",
-    capability="The server knows the owners' segment by its outputs, for images of the same kind from one owner.",
-    source="SplitNN, section 3 and appendix A; Zen, section 3.2.1",
-)
-SERVER = dataclasses.replace(
-    COLLUDING,
-    attack="Generative decoder, the server alone",
-    capability="The server has got hold of the owners' segment, and has images of another kind.",
-)
-OWNER = dataclasses.replace(
-    COLLUDING,
-    attack="Generative decoder, another data owner",
-    position="client",
-    access="white-box",
-    capability="An owner has the segment and images of its own, and intercepts what another owner sends.",
-)
-THREATS = (COLLUDING, SERVER, OWNER)
+COLLUDING, SERVER, OWNER = THREATS = threats("decoder")
 
 
 @torch.no_grad()
@@ -250,9 +227,7 @@ def train(
     Source: SplitNN, section 3 and appendix D (10 epochs, learning rate 1e-3, 32 at a time); "Zen", section 4.2
     (50 epochs, 1e-4).
     """
-    for name, value in (("epochs", epochs), ("batch", batch)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
+    checks.training(lr, epochs=epochs, batch=batch)
     checks.inputs("images", images)
     _check_pairs(activations, images)
     networks.steps(decoder)

@@ -26,19 +26,10 @@ from privlab.attacks._matching import (
     with_slopes,
 )
 from privlab.attacks._smooth import SPREADS, Coordinates
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient, Loss, binary_cross_entropy, cross_entropy
 
-THREAT = ThreatModel(
-    attack="Deep leakage from gradients",
-    time="train",
-    position="server",
-    access="white-box",
-    security="honest-but-curious",
-    reads="gradient",
-    capability="Sees the gradient of one mini-batch and its size; knows the model, its loss and the form of inputs.",
-    source="Zen, section 3.2.1",
-)
+(THREAT,) = threats("deep_leakage")
 TOLERANCE = 1e-13  # of the relative squared distance: what float32 reaches is about the square of its 1e-7
 FOUND = 1e-6  # of the same: whoever is below needs no other beginning
 PRIORS = ("smooth", "none")
@@ -178,7 +169,7 @@ class _Problem:
                 random = runtime.generator(runtime.derive(seed, "start", v, r))
                 spread = 1.0 if self.smooth is None else SPREADS[r % len(SPREADS)]
                 drawn.append(spread * torch.randn(size, generator=random))
-        return torch.stack(drawn).to(self.matcher.device, self.matcher.dtype)
+        return torch.stack(drawn).to(self.matcher.like)
 
 
 def _problem(

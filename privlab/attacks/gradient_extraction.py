@@ -14,20 +14,11 @@ from torch import Tensor, nn
 from privlab import checks, networks
 from privlab.attacks import _grid, _steady
 from privlab.attacks._matching import fitting
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing import losses
 from privlab.sharing.federated import Gradient, Loss, binary_cross_entropy, cross_entropy
 
-THREAT = ThreatModel(
-    attack="Gradient extraction",
-    time="train",
-    position="server",
-    access="white-box",
-    security="honest-but-curious",
-    reads="gradient",
-    capability="Sees the gradient of one mini-batch and its size; knows the model, its loss and the form of inputs.",
-    source="Curious, section 5",
-)
+(THREAT,) = threats("gradient_extraction")
 GRID_TOLERANCE = _grid.TOLERANCE
 _SEVERAL = 10  # labels an image: of more there are too many combinations to try
 
@@ -80,8 +71,7 @@ def distinct(images: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
 
 def fitting_layer(gradient: Gradient, layer: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The gradients of a layer's weight `(N, L)` and bias `(N,)`; ValueError unless inputs of `shape` have L values."""
-    for size in shape:
-        checks.whole("shape", size)
+    checks.sizes(shape=shape)
     weight, bias = gradient.layer(layer)
     if weight.dim() != 2 or weight.shape[1] != math.prod(shape):
         raise ValueError(

@@ -20,20 +20,10 @@ from privlab.attacks._matching import (
     number_of_classes,
     targets_of,
 )
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
-THREAT = ThreatModel(
-    attack="Inverting gradients",
-    time="train",
-    position="server",
-    access="white-box",
-    security="honest-but-curious",
-    reads="gradient",
-    capability="Sees the gradient or update of one client, and knows or infers its labels; knows the model, its loss, "
-    "how the client trained and that images are smooth.",
-    source="Zen, section 6",
-)
+(THREAT,) = threats("inverting_gradients")
 DECAY_AT = (3 / 8, 5 / 8, 7 / 8)  # of the iterations: there the step shrinks to a tenth
 ALPHA = 0.02  # chosen on eight victims a kind: photographs, where it beats 0.01, and digits, where it does not
 EASED = (4.0, 2.0, 1.0, 1.0)  # how often the total variation counts before, between and after those
@@ -101,10 +91,10 @@ def reconstruct(
     _check(restarts, iterations, lr, start, decode)
     gradients = [gradients] if isinstance(gradients, Gradient) else list(gradients)
     matcher = Matcher(model, gradients, cosine, local, loss)
-    victims, size, device, dtype = len(gradients), matcher.examples, matcher.device, matcher.dtype
-    targets = targets_of(matcher, labels, number_of_classes(model, shape, matcher.like), loss)
-    victim = torch.arange(victims, device=device).repeat_interleave(restarts)
-    weight = _weights(alpha, victims, device, dtype)[victim]
+    victims, size, like = len(gradients), matcher.examples, matcher.like
+    targets = targets_of(matcher, labels, number_of_classes(model, shape, like), loss)
+    victim = torch.arange(victims, device=like.device).repeat_interleave(restarts)
+    weight = _weights(alpha, victims, like)[victim]
 
     def images_of(points: Tensor) -> Tensor:
         return decode(points.flatten(0, 1)).view(len(points), size, *shape) if decode else points
@@ -118,7 +108,7 @@ def reconstruct(
             watch(iteration, images_of(points).detach().view(form).clone(), losses.view(form[:2]).clone())
 
     form = (victims, restarts, size, *shape)
-    points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(device, dtype)
+    points = _starts(victims, restarts, (size, *shape), start, decode is not None, seed).to(like)
     function = partial(_eased, lambda at: objective(images_of(at)), EASED if ease else (1.0,) * len(EASED))
     best, lowest = _signed_adam(function, points, iterations, lr, box=decode is None, watch=show)
     guessed, lowest = as_labels(targets, loss)[:, None].repeat_interleave(restarts, 1), lowest.view(form[:2])
@@ -130,9 +120,7 @@ def _check(
     restarts: int, iterations: int, lr: float, start: Tensor | None, decode: Callable[[Tensor], Tensor] | None
 ) -> None:
     """Raise for numbers out of range, or a decoder without a code to begin with."""
-    for name, value in (("restarts", restarts), ("iterations", iterations)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
+    checks.training(lr, restarts=restarts, iterations=iterations)
     if decode is not None and start is None:
         raise ValueError("decode= needs start=, the code to begin with; give that of an average image, as zeros")
 
@@ -148,8 +136,8 @@ def _eased(
     return values.detach(), torch.autograd.grad(descended.sum(), points)[0]
 
 
-def _weights(alpha: float | Tensor, victims: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    given = torch.as_tensor(alpha, dtype=dtype, device=device)
+def _weights(alpha: float | Tensor, victims: int, like: Tensor) -> Tensor:
+    given = torch.as_tensor(alpha, dtype=like.dtype, device=like.device)
     if given.dim() > 1 or (given.dim() == 1 and len(given) != victims):
         raise ValueError(f"alpha is {tuple(given.shape)}; give one number, or one for each of {victims} gradients")
     checks.number("alpha", float(given.min()), 0)

@@ -9,19 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient, Loss, binary_cross_entropy, cross_entropy
 
-THREAT = ThreatModel(
-    attack="Label inference",
-    time="train",
-    position="server",
-    access="white-box",
-    security="honest-but-curious",
-    reads="gradient",
-    capability="Sees the gradient of one mini-batch and its size; knows that the loss is cross-entropy.",
-    source="iDLG, section 3",
-)
+(THREAT,) = threats("label_inference")
 
 
 def _bias(gradient: Gradient, layer: str, loss: Loss) -> Tensor:

@@ -12,7 +12,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.models.initialisation import draw_like_pytorch
 
 IDENTIFY = ("chance", "svm", "knn", "mlp")
@@ -23,29 +23,7 @@ BATCH, EPOCHS, STEPS = 32, 300, 3000  # the paper prints none of the three; as m
 LR, MOMENTUM, DECAY = 0.01, 0.9, 1e-6
 SIAMESE_LR, SIAMESE_STEPS = 1e-3, 3000
 RIDGE = 0.1  # of rows of length one
-_SECTION = "linkability, section"
-_CAN = {
-    "T1": ("eavesdropper", "Records updates on their way, and finds which devices are one user's."),
-    "T2": ("across addresses", "Records updates that come from changing addresses, and links them to one user."),
-    "T3": (
-        "mimicked interests",
-        "Makes clients with photographs of one interest each, and finds whose updates are alike.",
-    ),
-    "T4": ("a shadow device", "Has photographs of a user, trains on them, and finds the user's devices."),
-}
-THREATS = tuple(
-    ThreatModel(
-        attack=f"linkability, {name}",
-        time="train",
-        position="off-path",
-        access="white-box",
-        security="honest-but-curious",
-        reads="update",
-        capability=capability,
-        source=f"{_SECTION} 5.1 ({number})",
-    )
-    for number, (name, capability) in _CAN.items()
-)
+THREATS = threats("linkability")
 
 
 def vectors(updates: Sequence[Mapping[str, Tensor]], layer: str) -> Tensor:

@@ -26,41 +26,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from privlab import checks
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 
-_SOURCE = '"Zen", section 3.2.2; Shokri et al. 2017'
-THREATS = (
-    ThreatModel(
-        attack="membership inference, from outside",
-        time="test",
-        position="off-path",
-        access="black-box",
-        security="honest-but-curious",
-        reads="prediction",
-        capability="Asks the trained model about an example, and trains models of its own on data of the same kind.",
-        source=_SOURCE,
-    ),
-    ThreatModel(
-        attack="membership inference, by a client",
-        time="train",
-        position="client",
-        access="white-box",
-        security="honest-but-curious",
-        reads="prediction",
-        capability="Has the global model of every round, as each client does, and asks it about an example.",
-        source="Nasr et al. 2019; the talk, slide on membership inference",
-    ),
-    ThreatModel(
-        attack="membership inference, by the server",
-        time="train",
-        position="server",
-        access="white-box",
-        security="honest-but-curious",
-        reads="update",
-        capability="Has each client's update in every round, and compares it with the gradient of an example.",
-        source="Nasr et al. 2019; the talk, slide on membership inference",
-    ),
-)
+THREATS = threats("membership")
 
 
 def negative_loss(logits: Tensor, labels: Tensor) -> Tensor:

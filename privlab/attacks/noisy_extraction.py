@@ -13,19 +13,10 @@ from torch import Tensor
 
 from privlab import checks
 from privlab.attacks.gradient_extraction import distinct, fitting_layer, on_pixel_grid
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient
 
-THREAT = ThreatModel(
-    attack="Noisy extraction",
-    time="train",
-    position="server",
-    access="white-box",
-    security="honest-but-curious",
-    reads="gradient",
-    capability="Sees one noisy gradient and the size of its mini-batch; knows the noise's scale, a public setting.",
-    source="Curious, section 9.2",
-)
+(THREAT,) = threats("noisy_extraction")
 ADVERSARIES = ("single_row", "combined")
 _SIGMAS = 4.0  # how far a statistic may lie from what noise alone gives
 _ROUNDING = 1e-6  # of the strongest row's norm: what float32 leaves where there is no noise

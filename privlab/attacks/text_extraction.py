@@ -10,19 +10,10 @@ from torch import Tensor, nn
 
 from privlab import checks, runtime
 from privlab.attacks import gradient_extraction, trap_weights
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient
 
-THREAT = ThreatModel(
-    attack="Text extraction",
-    time="train",
-    position="server",
-    access="white-box",
-    security="malicious",
-    reads="gradient",
-    capability="Chooses the weights and the embeddings that it sends, and sees the gradient that comes back.",
-    source="Curious, section 8",
-)
+(THREAT,) = threats("text_extraction")
 TOLERANCE = 1e-3  # of an embedding, relative to the length of the dictionary's: rounding is below 1e-5
 _PROBES = 8
 

@@ -1,6 +1,8 @@
 """What an adversary is and can do."""
 
+import tomllib
 from dataclasses import dataclass
+from importlib import resources
 
 from privlab import checks
 
@@ -32,3 +34,9 @@ class ThreatModel:
     def __post_init__(self) -> None:
         for axis, allowed in AXES.items():
             checks.one_of(axis, getattr(self, axis), allowed)
+
+
+def threats(file: str) -> tuple[ThreatModel, ...]:
+    """The threat models of the attacks in a file of this folder, `trap_weights` for one, as threats.toml has them."""
+    held = tomllib.loads(resources.files("privlab.attacks").joinpath("threats.toml").read_text("utf-8"))
+    return tuple(ThreatModel(**each) for each in held[file])

@@ -11,19 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient
 
-THREAT = ThreatModel(
-    attack="Transmission",
-    time="train",
-    position="server",
-    access="white-box",
-    security="malicious",
-    reads="gradient",
-    capability="Chooses the weights that it sends, so that earlier layers hand the input on to a dense layer.",
-    source="Curious, section 7",
-)
+(THREAT,) = threats("transmission")
 
 
 @dataclass(frozen=True)
@@ -79,8 +70,7 @@ def transmit(
     is compared with what went in. Raises ValueError, with the reason, for a layer through which nothing can be carried,
     and TypeError for a network whose layers do not simply follow one another.
     """
-    for size in shape:
-        checks.whole("shape", size)
+    checks.sizes(shape=shape)
     layer = networks.first_dense(model) if layer is None else layer
     checks.layer(model, layer, nn.Linear)
     random = runtime.generator(runtime.derive(seed, "transmit"))

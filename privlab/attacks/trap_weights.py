@@ -12,19 +12,10 @@ from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
 from privlab.attacks import gradient_extraction
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient
 
-THREAT = ThreatModel(
-    attack="Trap weights",
-    time="train",
-    position="server",
-    access="white-box",
-    security="malicious",
-    reads="gradient",
-    capability="Chooses the weights that it sends to a client, in some rounds, and sees the gradients that come back.",
-    source="Curious, section 6",
-)
+(THREAT,) = threats("trap_weights")
 
 
 @dataclass(frozen=True)

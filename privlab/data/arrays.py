@@ -51,15 +51,19 @@ class Arrays(Mapping[str, np.ndarray]):
         except ValueError as error:
             if "Object arrays" in str(error):
                 code = "holds Python objects, which are not read, as that could run code"
-                raise wrong(self.place(key), code, "plain numbers, or strings") from error
+                raise self.wrong(key, code, "plain numbers, or strings") from error
             raise
         if not isinstance(array, np.ndarray):
-            raise wrong(self.place(key), "is no array", "arrays alone, as np.savez writes them")
+            raise self.wrong(key, "is no array", "arrays alone, as np.savez writes them")
         return array
 
     def place(self, key: str) -> str:
         """How errors call one array."""
         return f"{self.path}: {key}"
+
+    def wrong(self, key: str, holds: str, wanted: str) -> ValueError:
+        """An error about what one array holds."""
+        return wrong(self.place(key), holds, wanted)
 
     def others(self, what: str) -> list[np.ndarray]:
         """Labels (or users) of all splits, as far as they can be read: only the split asked for has to be right."""
@@ -120,9 +124,9 @@ def beats(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ..
             raise ValueError(f"{path} has no {' and no '.join(absent)}; it has {', '.join(arrays) or 'nothing'}")
         raw, names = arrays[keys[0]], arrays["label_names"]
         if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "iu":
-            raise wrong(arrays.place(keys[0]), _is(raw), "whole numbers (N, L), a beat of L samples in each row")
+            raise arrays.wrong(keys[0], _is(raw), "whole numbers (N, L), a beat of L samples in each row")
         if names.ndim != 1 or names.dtype.kind not in "US":
-            raise wrong(arrays.place("label_names"), _is(names), "the name of each class, strings (K,)")
+            raise arrays.wrong("label_names", _is(names), "the name of each class, strings (K,)")
         classes = tuple(_text(names).tolist())
         labels = _numbers(arrays, keys[1], len(raw), list(classes))
         about = _about(arrays, split, len(raw)) | {"times": _times(arrays, keys[3], len(raw))}
@@ -137,25 +141,23 @@ def _shaped(arrays: Arrays, key: str, raw: np.ndarray) -> np.ndarray:
     """The array as `(N, H, W)` or `(N, H, W, C)`, where it can be read in one way only."""
     wanted = "images (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1 or 3"
     if raw.ndim == 0 or raw.size == 0:
-        raise wrong(arrays.place(key), f"{_is(raw)}: no image", wanted)
+        raise arrays.wrong(key, f"{_is(raw)}: no image", wanted)
     if raw.ndim == 5 or (raw.ndim == 4 and min(raw.shape[1], raw.shape[3]) > 4):
-        raise wrong(
-            arrays.place(key), f"{_is(raw)}, which are volumes", f"{wanted}, for example one slice of each volume"
-        )
+        raise arrays.wrong(key, f"{_is(raw)}, which are volumes", f"{wanted}, for example one slice of each volume")
     if raw.ndim not in (3, 4):
-        raise wrong(arrays.place(key), _is(raw), wanted)
+        raise arrays.wrong(key, _is(raw), wanted)
     if raw.ndim == 3:
         if min(raw.shape[1:]) < 5 and max(raw.shape[1:]) > 8:
             flat = "pixels in a row rather than in a square"
-            raise wrong(arrays.place(key), f"{_is(raw)}: {flat}", f"{wanted} (reshape them)")
+            raise arrays.wrong(key, f"{_is(raw)}: {flat}", f"{wanted} (reshape them)")
         return raw
     first, last = raw.shape[1] in (1, 3), raw.shape[3] in (1, 3)
     if first and last:
         both = "channels could be the first or the last"
-        raise wrong(arrays.place(key), f"{_is(raw)}: {both}", "channels last and neither side of 1 or 3 pixels")
+        raise arrays.wrong(key, f"{_is(raw)}: {both}", "channels last and neither side of 1 or 3 pixels")
     if not first and not last:
         channels = raw.shape[3] if raw.shape[3] <= raw.shape[1] else raw.shape[1]
-        raise wrong(arrays.place(key), f"{_is(raw)}: {channels} channels", f"{wanted} (leave out an alpha channel)")
+        raise arrays.wrong(key, f"{_is(raw)}: {channels} channels", f"{wanted} (leave out an alpha channel)")
     return raw.transpose(0, 2, 3, 1) if first else raw
 
 
@@ -200,26 +202,22 @@ def _numbers(arrays: Arrays, key: str, count: int, strings: list[str], low: int 
     if raw.ndim == 2 and raw.shape[1] == 1:
         raw = raw[:, 0]
     if raw.ndim != 1 or len(raw) != count:
-        raise wrong(arrays.place(key), _is(arrays[key]), f"{wanted} images")
+        raise arrays.wrong(key, _is(arrays[key]), f"{wanted} images")
     if raw.dtype.kind in "US":
         place = {name: number for number, name in enumerate(strings)}
         return np.array([place[name] for name in _text(raw).tolist()], np.int64)
     if raw.dtype.kind not in "buif":
-        raise wrong(arrays.place(key), _is(raw), f"{wanted} images")
+        raise arrays.wrong(key, _is(raw), f"{wanted} images")
     if raw.dtype.kind == "f" and not (np.isfinite(raw).all() and (raw == np.rint(raw)).all()):
         odd = raw[~(np.isfinite(raw) & (raw == np.rint(raw)))][0]
-        raise wrong(arrays.place(key), f"{_is(raw)} holds {odd:g}, no whole number", f"{wanted} images")
+        raise arrays.wrong(key, f"{_is(raw)} holds {odd:g}, no whole number", f"{wanted} images")
     if low is not None and raw.min() < low:
-        raise wrong(
-            arrays.place(key),
-            f"holds {raw.min():.12g}",
-            "class numbers from 0 (np.unique(..., return_inverse=True)[1])",
+        raise arrays.wrong(
+            key, f"holds {raw.min():.12g}", "class numbers from 0 (np.unique(..., return_inverse=True)[1])"
         )
     if low is not None and raw.max() >= _MOST_CLASSES:
         many = f"holds {raw.max():.12g}, which would make as many classes"
-        raise wrong(
-            arrays.place(key), many, "class numbers from 0 without gaps (np.unique(..., return_inverse=True)[1])"
-        )
+        raise arrays.wrong(key, many, "class numbers from 0 without gaps (np.unique(..., return_inverse=True)[1])")
     return raw.astype(np.int64)
 
 
@@ -241,10 +239,10 @@ def _times(arrays: Arrays, key: str, count: int) -> np.ndarray:
     raw = arrays[key]
     wanted = f"one finite number an image, ({count},) as there are {count} images, for example seconds"
     if raw.shape not in ((count,), (count, 1)) or raw.dtype.kind not in "uif":
-        raise wrong(arrays.place(key), _is(raw), wanted)
+        raise arrays.wrong(key, _is(raw), wanted)
     if not np.isfinite(raw).all():
         odd = f"{_is(raw)} with {(~np.isfinite(raw)).sum()} values that are not finite (NaN, inf)"
-        raise wrong(arrays.place(key), odd, wanted)
+        raise arrays.wrong(key, odd, wanted)
     return raw.ravel().astype(np.float64 if raw.dtype.kind == "f" else np.int64)
 
 
@@ -269,15 +267,15 @@ def _columns(arrays: Arrays, key: str, count: int, several: bool) -> tuple[np.nd
     raw = arrays[key]
     wanted = f"({count},) class numbers, or one-hot rows of zeros and a one"
     if len(raw) != count or raw.dtype.kind not in "buif" or not np.isin(raw, (0, 1)).all():
-        raise wrong(arrays.place(key), f"{_is(raw)} for {count} images", wanted)
+        raise arrays.wrong(key, f"{_is(raw)} for {count} images", wanted)
     classes = tuple(str(number) for number in range(raw.shape[1]))
     if several:
         return raw.astype(np.int64), classes
     sums = raw.sum(1, dtype=np.int64)
     if (sums != 1).any():
         row = int((sums != 1).argmax())
-        raise wrong(
-            arrays.place(key),
+        raise arrays.wrong(
+            key,
             f"{_is(raw)} has several labels an image, or none (row {row} adds up to {sums[row]})",
             f"one label an image, for example one column of it: {wanted}",
         )

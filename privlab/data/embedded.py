@@ -9,7 +9,6 @@ from skimage import data as photographs
 from skimage.transform import resize
 from sklearn.datasets import load_breast_cancer, load_digits, load_sample_image
 
-PATCH_SIZES = (32, 64, 224)
 _PHOTOGRAPHS = {
     "china": lambda: load_sample_image("china.jpg"),
     "flower": lambda: load_sample_image("flower.jpg"),

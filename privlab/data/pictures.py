@@ -37,21 +37,15 @@ def images(
     that cannot be read.
     """
     with opened(path) as tree:
-        return _images(path, tree, size, split, channels)
-
-
-def _images(
-    path: Path, tree: Tree, size: int, split: str, channels: int | None
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    if not tree.pictures:
-        raise ValueError(_nothing(path, tree))
-    chosen, classes = _classes(path, tree, split)
-    about = {
-        "left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures)),
-        "folders without a picture": _empty(tree),
-    }
-    labels = np.array([classes.index(group) for group in chosen.values()], np.int64)
-    return pixels(path, tree, chosen, size, channels, about), labels, tuple(classes)
+        if not tree.pictures:
+            raise ValueError(_nothing(path, tree))
+        chosen, classes = _classes(path, tree, split)
+        about = {
+            "left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures)),
+            "folders without a picture": _empty(tree),
+        }
+        labels = np.array([classes.index(group) for group in chosen.values()], np.int64)
+        return pixels(path, tree, chosen, size, channels, about), labels, tuple(classes)
 
 
 def pixels(
@@ -75,15 +69,11 @@ def pixels(
     if problems:
         raise ValueError(f"{path}: {len(problems)} of {len(chosen)} pictures: {some(problems, '; ')}")
     frame, bits = "several frames in a file, of which the first was taken", "16 bits of which the upper four are empty"
-    _warn(path, {**about, frame: frames, f"{bits}, all but black": dark})
+    found = {**about, frame: frames, f"{bits}, all but black": dark}
+    if said := [f"{words}: {len(names)} ({some(names)})" for words, names in found.items() if names]:
+        tell(f"{path}: {'; '.join(said)}")
     with reading(path):  # many large pictures may be more than memory holds
         return _stacked(squares, channels)
-
-
-def _warn(path: Path, about: dict[str, list[str]]) -> None:
-    said = [f"{words}: {len(names)} ({some(names)})" for words, names in about.items() if names]
-    if said:
-        tell(f"{path}: {'; '.join(said)}")
 
 
 def some(names: Iterable[str], between: str = ", ", most: int = 6) -> str:

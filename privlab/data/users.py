@@ -1,6 +1,7 @@
 """Users made out of a data set of images: each writes in a hand of its own, and likes some classes more."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -40,16 +41,7 @@ def made_users(
     hands = torch.randn(users, 4, generator=random)[owner] + _OWN * torch.randn(len(owner), 4, generator=random)
     drawn = source[chosen]
     pixels = (_written(drawn.images, strength * hands) * 255).round().to(torch.uint8) if strength else drawn.pixels
-    return type(source)(
-        name=source.name,
-        split=source.split,
-        pixels=pixels,
-        labels=drawn.labels,
-        classes=source.classes,
-        source=source.source,
-        checksum=source.checksum,
-        users=owner,
-    )
+    return replace(drawn, pixels=pixels, users=owner, sessions=None, times=None)
 
 
 def _drawn(labels: Tensor, images: int, preference: float, random: torch.Generator) -> Tensor:

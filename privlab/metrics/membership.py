@@ -114,10 +114,8 @@ def bootstrap(
 
 def _again(used: Tensor, random: torch.Generator) -> Tensor:
     """The numbers of as many members and others, drawn with replacement."""
-    parts = []
-    for group in (used.nonzero()[:, 0], (~used).nonzero()[:, 0]):
-        parts.append(group[torch.randint(len(group), (len(group),), generator=random)])
-    return torch.cat(parts)
+    groups = used.nonzero()[:, 0], (~used).nonzero()[:, 0]
+    return torch.cat([group[torch.randint(len(group), (len(group),), generator=random)] for group in groups])
 
 
 def _rate(row: np.ndarray, used: np.ndarray, fpr: float) -> float:

@@ -20,8 +20,7 @@ def image_shape(shape: Sequence[int], least: int = 1) -> None:
     kind = f"an image of {least} x {least} or more" if least > 1 else "an image"
     if len(shape) != 3:
         raise ValueError(f"shape={tuple(shape)} is not that of {kind}; give (C, H, W)")
-    for size in shape:
-        checks.whole("shape", size)
+    checks.sizes(shape=shape)
     if min(shape[1:]) < least:
         raise ValueError(f"shape={tuple(shape)} is not that of {kind}; give (C, H, W)")
 

@@ -1,12 +1,11 @@
 """The VGG-inspired convolutional network of "Curious", Table 7."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import nn
 
 from privlab import checks, runtime
-from privlab.models._layers import image_shape
+from privlab.models._layers import convolutions, image_shape
 from privlab.models.initialisation import initialise
 
 
@@ -30,20 +29,13 @@ def vgg_inspired(
     image_shape(shape)
     if not filters:
         raise ValueError("filters is empty; give at least one number")
-    for name, sizes in (("filters", filters), ("neurons", [neurons]), ("classes", [classes])):
-        for size in sizes:
-            checks.whole(name, size)
-    checks.whole("kernel", kernel)
+    checks.sizes(filters=filters, neurons=[neurons], classes=[classes], kernel=[kernel])
     if kernel % 2 == 0:
         raise ValueError(f"kernel={kernel} is even and has no middle; give an odd one")
     channels, height, width = shape
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for number, maps in enumerate(filters, start=1):
-        layers[f"conv{number}"] = nn.utils.skip_init(nn.Conv2d, channels, maps, kernel, padding=kernel // 2)
-        layers[f"relu{number}"] = nn.ReLU()
-        channels = maps
+    layers = convolutions(channels, filters, [kernel] * len(filters))
     layers["flatten"] = nn.Flatten()
-    layers["fc1"] = nn.utils.skip_init(nn.Linear, channels * height * width, neurons)
+    layers["fc1"] = nn.utils.skip_init(nn.Linear, filters[-1] * height * width, neurons)
     layers["relu"] = nn.ReLU()
     layers["output"] = nn.utils.skip_init(nn.Linear, neurons, classes)
     network = nn.Sequential(layers)

@@ -25,9 +25,7 @@ def cut(model: nn.Sequential, after: str) -> tuple[nn.Sequential, nn.Sequential]
 
 
 def _check_apart(first: nn.Sequential, second: nn.Sequential, after: str) -> None:
-    held: dict[int, str] = {}
-    for name, value in itertools.chain(first.named_parameters(), first.named_buffers()):
-        held[id(value)] = name
+    held = {id(value): name for name, value in itertools.chain(first.named_parameters(), first.named_buffers())}
     for name, value in itertools.chain(second.named_parameters(), second.named_buffers()):
         if id(value) in held:
             raise ValueError(

@@ -34,9 +34,7 @@ def lenet(
     image_shape(shape)
     if not filters:
         raise ValueError("filters is empty; give at least one number")
-    for name, sizes in (("filters", filters), ("fc", fc), ("kernel", [kernel])):
-        for size in sizes:
-            checks.whole(name, size)
+    checks.sizes(filters=filters, fc=fc, kernel=[kernel])
     checks.whole("pooled", pooled, 0, len(filters))
     if kernel % 2 == 0:
         raise ValueError(f"kernel={kernel} is even, and no padding keeps the size; give an odd one")

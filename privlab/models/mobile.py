@@ -20,9 +20,7 @@ def mobile(shape: Sequence[int], classes: int, *, width: int = 16, neurons: int 
     """
     if len(shape) not in (2, 3):
         raise ValueError(f"shape={tuple(shape)} is neither an image's nor a signal's; give (C, H, W) or (C, L)")
-    for name, numbers in (("shape", shape), ("classes", [classes]), ("width", [width]), ("neurons", [neurons])):
-        for number in numbers:
-            checks.whole(name, number)
+    checks.sizes(shape=shape, classes=[classes], width=[width], neurons=[neurons])
     with torch.random.fork_rng(devices=[]):
         network = nn.Sequential(_layers(shape, classes, width, neurons))
     draw_like_pytorch(network, runtime.derive(seed, "initialise"))

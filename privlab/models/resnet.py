@@ -53,8 +53,7 @@ def resnet18(
     Source: He et al. 2016, Table 1; "Zen", section 6.
     """
     image_shape(shape)
-    checks.whole("classes", classes)
-    checks.whole("width", width)
+    checks.sizes(classes=[classes], width=[width])
     checks.one_of("norm", norm, NORMS)
     with torch.random.fork_rng(devices=[]):  # torch draws weights of its own first
         network = _build(shape, classes, width, norm)

@@ -28,9 +28,7 @@ def split_cnn(
     Source: SplitNN, appendix D, and its released code.
     """
     image_shape(shape, 2 * len(filters) + 2)
-    for name, sizes in (("filters", filters), ("units", [units])):
-        for size in sizes:
-            checks.whole(name, size)
+    checks.sizes(filters=filters, units=[units])
     layers = convolutions(shape[0], filters, [3] * len(filters), pooled=(len(filters),), padded=False)
     return network(
         layers, shape, classes, fc=(units,), activation=activation, init=init, seed=seed, first=len(filters) + 1

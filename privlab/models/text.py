@@ -27,8 +27,7 @@ def embedding_classifier(
     framework, and (0, 1) is what the paper sets.
     Raises ValueError for a number below one, or ends out of order. Source: "Curious", Table 8.
     """
-    for name, value in (("words", words), ("length", length), ("dim", dim), ("neurons", neurons), ("classes", classes)):
-        checks.whole(name, value)
+    checks.sizes(words=[words], length=[length], dim=[dim], neurons=[neurons], classes=[classes])
     low, high = embedding
     checks.number("the upper end of embedding", high, low, open_low=True)
     layers: OrderedDict[str, nn.Module] = OrderedDict(

@@ -42,9 +42,7 @@ def fit(
     longer a number.
     """
     _check(inputs, labels)
-    checks.whole("epochs", epochs)
-    checks.whole("batch", batch)
-    checks.number("lr", lr, 0, open_low=True)
+    checks.training(lr, epochs=epochs, batch=batch)
     checks.number("weight_decay", weight_decay, 0)
     checks.one_of("optimiser", optimiser, OPTIMISERS)
     trained = networks.duplicate(model)

@@ -128,9 +128,7 @@ def train(
     Raises ValueError for no owners, an unknown layer, or numbers out of range.
     Source: Gupta and Raskar 2018; "Zen", sections 3.1.1 and 5.2; SplitNN, appendix B, Algorithm 1.
     """
-    for name, value in (("rounds", rounds), ("epochs", epochs), ("batch", batch)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
+    checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
     checks.one_of("weights", weights, WEIGHTS)
     if not owners:
         raise ValueError("there are no data owners; give at least one")
@@ -176,9 +174,7 @@ def retrain_server(
     Returns copies of both segments. It takes the server's help: an owner cannot do it alone.
     Source: SplitNN, section 5. Raises ValueError for numbers out of range.
     """
-    for name, value in (("epochs", epochs), ("batch", batch)):
-        checks.whole(name, value)
-    checks.number("lr", lr, 0, open_low=True)
+    checks.training(lr, epochs=epochs, batch=batch)
     parts, random = copy.deepcopy(parts), runtime.generator(runtime.derive(seed, "retrain"))
     wire = _Wire(parts.traffic, loss, protect, None, random)
     frozen = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)  # moves nothing of the owner's

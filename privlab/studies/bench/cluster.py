@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from privlab import runtime
+from privlab.studies.bench import machine
 from privlab.studies.bench.measure import code_version, rows_of
 from privlab.studies.bench.registry import get
 from privlab.studies.bench.shards import Task
@@ -122,7 +122,7 @@ def _measure(
     if Path(folder).is_dir():
         os.chdir(folder)  # where a path to one's own data begins
     torch.set_num_threads(1)
-    yield from rows_of(get(study_id), list(tasks), str(runtime.device(device)), {**origin, "code": code_version()})
+    yield from rows_of(get(study_id), list(tasks), str(machine.device(device)), {**origin, "code": code_version()})
 
 
 def _collected(

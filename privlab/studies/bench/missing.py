@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from privlab import checks, runtime
 from privlab.data import fetch
+from privlab.studies.bench import machine
 from privlab.studies.bench.measure import code_version, rows_of, run_group
 from privlab.studies.bench.registry import STUDIES
 from privlab.studies.bench.runner import not_done
@@ -89,7 +90,7 @@ def run_missing(
     checks.whole("workers", workers)
     if paper is not None:
         checks.one_of("paper", paper, sorted({name.partition("/")[0] for name in STUDIES}))
-    where, origin = str(runtime.device(device)), {"profile": profile, "code": code_version()}
+    where, origin = str(machine.device(device)), {"profile": profile, "code": code_version()}
     fetch.local_folder()  # says that PRIVLAB_DATA names no folder, before all that is in it counts as absent
     units, absent = find(profile, paper, folder)
     for study in {unit.study.id: unit.study for unit in units}.values():

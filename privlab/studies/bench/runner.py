@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from privlab import checks, runtime
 from privlab.data import fetch
-from privlab.studies.bench import cluster
+from privlab.studies.bench import cluster, machine
 from privlab.studies.bench.measure import code_version, rows_of, run_group
 from privlab.studies.bench.registry import STUDIES, get
 from privlab.studies.bench.shards import Task, numbers, part, shared
@@ -113,8 +113,8 @@ def _place(device: str, ray: str | None, gpus: float | None) -> tuple[str, float
     if not ray:
         if gpus is not None:
             raise ValueError(f"gpus_per_cell={gpus:g} is for cells on a Ray cluster; name it with --ray")
-        return str(runtime.device(device)), 0.0
-    return cluster.needs(device if gpus is not None else str(runtime.device(device)), gpus)
+        return str(machine.device(device)), 0.0
+    return cluster.needs(device if gpus is not None else str(machine.device(device)), gpus)
 
 
 def _groups(study: Study, tasks: list[Task], *, apart: bool) -> list[list[Task]]:
