@@ -18,7 +18,7 @@ from privlab.sharing.federated import Client, Trainer
 from privlab.sharing.messages import Update, stack, unstack, usable
 
 THREATS = threats("poisoning")
-FACTORS = tuple(2 ** (step / 2 - 2) for step in range(19))  # how far `adaptive` tries to go: .25 to 128; 2 flips
+FACTORS = tuple(2.0**power for power in range(-2, 8))  # how far `adaptive` tries to go: .25 to 128
 
 
 def flip_labels(
