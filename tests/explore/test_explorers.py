@@ -36,6 +36,7 @@ EXPLORERS = {
     "show": explore.show_explorer,
     "gather": explore.gather_explorer,
     "fool": explore.fool_explorer,
+    "poison": explore.poison_explorer,
 }
 
 
