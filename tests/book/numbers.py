@@ -3054,13 +3054,13 @@ CELLS += [
     ),
     Held(
         POISONED,
-        "In one place 2 % is enough for most marked images, in all three draws.",
-        lambda out: Between(min(one for one, _ in out.each("in one place {}%, in a federation {}%")), 55, 100),
-    ),
-    Held(
-        POISONED,
-        "In the federation, after twice as many passes over the data, it is not",
-        lambda out: Between(max(many for _, many in out.each("in one place {}%, in a federation {}%")), 0, 30),
+        "In one place 2 % is enough for most marked images, in all three draws. In the federation it is not after "
+        "twenty rounds, and it is after a hundred.",
+        lambda out: tuple(
+            Between(found, low, high)
+            for draw in out.each("in one place {}%, after 20 rounds {}%, after 100 {}%")
+            for found, (low, high) in zip(draw, ((55, 100), (0, 30), (55, 100)), strict=True)
+        ),
     ),
     Held(
         POISONED,
