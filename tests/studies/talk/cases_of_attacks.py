@@ -9,7 +9,9 @@ FOOLING = {name: {"attack": "evasion", "epsilon": 0.1, "method": name} for name 
 STUCK = {"attack": "sticker", "side": 5}
 NOISES = ({"attack": "evasion", "epsilon": 0.1, "method": "noise"}, {**STUCK, "method": "noise"})
 LYING = {name: {"attack": name, "malicious": 4} for name in attacks.LYING[:3]}
-UPDATES = {f"{count} liars": {"attack": "sign_flipping", "malicious": count} for count in attacks.LIARS}
+UPDATES = {
+    f"{count} liar{'s' * (count > 1)}": {"attack": "sign_flipping", "malicious": count} for count in attacks.LIARS
+}
 BACKDOORS = {name: {"attack": name, "share": 0.02} for name in ("backdoor", "model_replacement")}
 TIMED = {name: {"attack": "side_channel", "method": name} for name in attacks.TIMED}
 

@@ -1,5 +1,6 @@
 """Cases of the talk's table of defences, and of two defences at once."""
 
+from privlab.studies import Table
 from privlab.studies.talk import _sentences as said
 from privlab.studies.talk import interactions
 from tests.studies.sentences import Case, made, wide
@@ -139,7 +140,7 @@ OF_INTERACTIONS = [
     Case(
         "talk/interactions",
         "Two defences stop more",
-        holds=[at_once(0.03, 0.1, order) for order in (ALONE, ALONE[::-1])],
+        holds=[*(at_once(0.03, 0.1, order) for order in (ALONE, ALONE[::-1])), Table(at_once(0.03, 0.1).rows[::-1])],
         fails=[at_once(0.01, 0.9, order) for order in (ALONE, ALONE[::-1])],
         unsure=[at_once(0.03, 0.1, **{name: wide(0.025, 0.02)}) for name in NAMES],
         depends=(at_once(0.03, 0.1, **dict.fromkeys(APART, 0.01)), ADDING, APART),
