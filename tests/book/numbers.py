@@ -3199,6 +3199,29 @@ CELLS += [
         lambda out: Between(out("0 answers, {} refusals"), 5, 5),
     ),
 ]
+MAP, TALK = "attacking/the-whole-map.md", "papers/talk.md"
+
+
+def at_scale(metric: str, **settings: Any) -> float:
+    return mean("talk/scale", "digits", metric, **settings)
+
+
+ROWS += [
+    Held(
+        MAP,
+        "Liars about labels are told *better* among 40 clients ({}) than among 5 ({})",
+        lambda: tuple(at_scale("noticed", attack="data_poisoning", clients=count) for count in (40, 5)),
+    ),
+    Held(
+        MAP,
+        "of {} % in a single update {} % are left in the sum of five clients. A guess would be right in {} %.",
+        lambda: (
+            *(percent(at_scale("attack_success", defence="secure_sum", clients=count)) for count in (1, 5)),
+            percent(at_scale("baseline", defence="secure_sum", clients=5)),
+        ),
+    ),
+]
+
 EXEMPT: list[tuple[str, str, list[str]]] = [
     (
         FRAMEWORK,
