@@ -59,7 +59,8 @@ BLIND, TOGETHER = "the server sees no single update", "not measured together wit
 COLOURS = {True: "var(--pl-blue)", False: "var(--pl-accent)", "cannot tell": "currentColor", None: "currentColor"}
 KEY = (
     "Numbers: how often who knows the defence succeeds, in per cent. Bars: what is left of what it gains; blue where "
-    "that is half or less, orange where it is more, grey where draws cannot tell."
+    "that is half or less, orange where it is more, grey where draws cannot tell. Framed: it gains a tenth more than "
+    "with no defence."
 )
 SIDE, TOP, NAMES, END = 25, 100, 118, 36  # of a cell, the heads, the names, and each of two columns at the right
 
@@ -71,6 +72,7 @@ class Entry:
     reason: why the pair is not measured, in words. left: the share of the attack's gain that is left to an adversary
     who knows the defence; NaN where it gains less than a tenth without one. stopped: whether that is half or less, by
     the rule for sentences: True, False, "cannot tell", or None where there is nothing to stop or nothing measured.
+    opens: by the same rule, whether the attack gains a tenth more than without the defence.
     """
 
     reason: str = ""
@@ -78,6 +80,7 @@ class Entry:
     metrics: Mapping[str, float] = field(default_factory=dict)
     left: float = math.nan
     stopped: bool | str | None = None
+    opens: bool | str | None = None
 
 
 @functools.lru_cache(maxsize=4)
@@ -112,7 +115,8 @@ def _entry(metrics: Mapping[str, Mapping[int, float]], plain: Mapping[int, float
     left = math.nan
     if draws:
         left = sum(held[draw] for draw in draws) / sum(plain[draw] for draw in draws)
-    return Entry("", len(held), means, left, stopped)
+    opens = studies.told([held[draw] - plain[draw] for draw in held if draw in plain], LEAST)
+    return Entry("", len(held), means, left, stopped, opens)
 
 
 def _asked(shared: str, feared: str) -> tuple[str, ...]:
@@ -199,7 +203,7 @@ def _picture(
     wide, high = right + 2 * END, TOP + SIDE * len(lines) + 2
     heads = {NAMES + SIDE * place: ATTACKS[attack] for place, attack in enumerate(attacks)}
     heads |= {right + 12: "accuracy, %", right + END + 12: "CPU seconds"}
-    names, middle, ends, bars = "", "", "", dict.fromkeys(COLOURS, "")
+    names, middle, ends, framed, bars = "", "", "", "", dict.fromkeys(COLOURS, "")
     for line, defence in enumerate(lines):
         top = TOP + SIDE * line
         names += _text(NAMES - 6, top + 17, DEFENCES[defence])
@@ -210,6 +214,8 @@ def _picture(
             if not math.isnan(entry.left):
                 full = round((SIDE - 2) * min(1, max(0, entry.left)))
                 bars[entry.stopped] += f"M{x + 1} {top + SIDE - 1}v-{full}h{SIDE - 2}v{full}z"
+            if entry.opens is True:
+                framed += f"M{x + 1} {top + 1}h{SIDE - 2}v{SIDE - 2}h-{SIDE - 2}z"
         own = _trained(defence, found)
         for place, said in enumerate((_percent(own.get("accuracy")), _seconds(own.get("seconds")))):
             ends += _text(right + END * (place + 1) - 4, top + 17, said)
@@ -219,6 +225,7 @@ def _picture(
     parts = (
         f'<svg viewBox="0 0 {wide} {high}" style="max-width:{1.4 * wide:.0f}px" font-size="12" fill="currentColor">',
         f'<g fill-opacity=".4">{painted}</g><path d="{down}{across}" stroke="var(--pl-line)"/>',
+        f'<path d="{framed}" fill="none" stroke="var(--pl-accent)" stroke-width="2"/>' if framed else "",
         *(f'<text transform="translate({x + 17} {TOP - 6}) rotate(-90)">{name}</text>' for x, name in heads.items()),
         f'<g text-anchor="end">{names}{ends}</g><g text-anchor="middle">{middle}</g></svg>',
     )
@@ -244,5 +251,5 @@ def ask_explorer(name: str = "digits") -> Explorer:
         Knob("feared", "You fear", tuple(FEARED), choice=True),
         Knob("cost", "It may cost", tuple(COSTS), choice=True),
     )
-    start = {"shared": "updates", "feared": "a client", "cost": "a point of accuracy"}
+    start = {"shared": "updates", "feared": "a client", "cost": "five points"}
     return Explorer(functools.partial(ask, name=name), knobs, start=start, name="ask", title="The map, asked")

@@ -17,6 +17,8 @@ GAINS = {  # under the median, by attack: three draws
     "data_poisoning": (0.25, 0.26, 0.24),  # a fifth is left
     "backdoor": (0.7, 0.71, 0.69),
     "model_replacement": (0.32, 0.62, 0.5),  # on both sides of a half
+    "ipm": (0.95, 0.96, 0.94),  # more than without a defence
+    "alie": (0.85, 0.86, 0.84),  # more, by less than a tenth
 }
 
 
@@ -60,7 +62,9 @@ def test_a_pair_is_stopped_where_the_studys_own_sentences_say_so(rows):
         assert entry.reason == defences.reason(attack, defence)
         assert entry.stopped == studies.told(sentences.left(table, attack, defence)), (attack, defence)
         assert bool(entry.draws) == (not entry.reason and (attack, defence) != ("extraction", "pruning"))
-    answers = [found[attack, "median"].stopped for attack in (*GAINS, "evasion")]
+        gains = table.gains("attack_success", *({"attack": attack, "defence": each} for each in ("none", defence)))
+        assert entry.opens == studies.told(gains, 0.1), (attack, defence)  # the guess is the same in all rows here
+    answers = [found[attack, "median"].stopped for attack in (*list(GAINS)[:3], "evasion")]
     assert answers == [True, False, "cannot tell", None]
     assert found["data_poisoning", "median"].left == pytest.approx(0.05 / 0.6)
     assert math.isnan(found["evasion", "median"].left)
@@ -105,6 +109,9 @@ def test_a_bar_is_as_high_as_what_is_left_of_the_gain_and_of_the_verdicts_colour
     assert f"M{asking.NAMES + 1} {line + full + 1}v-{round(full * 0.05 / 0.6)}h" in bars["var(--pl-blue)"]
     backdoor = asking.NAMES + 1 + asking.SIDE * 4
     assert f"M{backdoor} {line + full + 1}v-{round(full * 0.5 / 0.6)}h" in bars["var(--pl-accent)"]
+    framed = re.search(r'<path d="([^"]+)" fill="none"', plot)[1]
+    assert framed.startswith(f"M{backdoor - asking.SIDE} {line + 1}h")
+    assert framed.count("M") == 1
     assert f"M{backdoor + asking.SIDE} {line + full + 1}v-{round(full * 0.28 / 0.6)}h" in bars["currentColor"]
 
 
