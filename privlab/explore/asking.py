@@ -59,8 +59,8 @@ BLIND, TOGETHER = "the server sees no single update", "not measured together wit
 COLOURS = {True: "var(--pl-blue)", False: "var(--pl-accent)", "cannot tell": "currentColor", None: "currentColor"}
 KEY = (
     "Numbers: how often who knows the defence succeeds, in per cent. Bars: what is left of what it gains; blue where "
-    "that is half or less, orange where it is more, grey where draws cannot tell. Framed: it gains a tenth more than "
-    "with no defence."
+    "that is half or less, orange where it is more, grey where draws cannot tell. Framed: a tenth more than with "
+    "no defence."
 )
 SIDE, TOP, NAMES, END = 25, 100, 118, 36  # of a cell, the heads, the names, and each of two columns at the right
 
@@ -72,7 +72,7 @@ class Entry:
     reason: why the pair is not measured, in words. left: the share of the attack's gain that is left to an adversary
     who knows the defence; NaN where it gains less than a tenth without one. stopped: whether that is half or less, by
     the rule for sentences: True, False, "cannot tell", or None where there is nothing to stop or nothing measured.
-    opens: by the same rule, whether the attack gains a tenth more than without the defence.
+    opens: by the same rule, whether the attack succeeds, and gains, a tenth more than without the defence.
     """
 
     reason: str = ""
@@ -93,7 +93,7 @@ def matrix(name: str = "digits") -> Mapping[tuple[str, str], Entry]:
             found.setdefault((line.cell["attack"], line.cell["defence"]), {})[line.metric] = line.by_seed
     made = {}
     for attack in ATTACKS:
-        plain = _gains(found.get((attack, "none"), {}))
+        plain = found.get((attack, "none"), {})
         for defence in DEFENCES:
             reason = study.absent({"attack": attack, "defence": defence})
             made[attack, defence] = _entry(found.get((attack, defence), {}), plain, reason)
@@ -105,18 +105,19 @@ def _gains(metrics: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
     return {draw: success[draw] - guess[draw] for draw in sorted(success)}
 
 
-def _entry(metrics: Mapping[str, Mapping[int, float]], plain: Mapping[int, float], reason: str) -> Entry:
+def _entry(metrics: Mapping[str, Mapping[int, float]], bare: Mapping[str, Mapping[int, float]], reason: str) -> Entry:
     if not metrics:
         return Entry(reason)
     means = {each: statistics.fmean(values.values()) for each, values in metrics.items()}
-    held = _gains(metrics)
+    held, plain = _gains(metrics), _gains(bare)
     draws = [draw for draw in held if plain.get(draw, 0) >= LEAST]
     stopped = studies.told([HALF * plain[draw] - held[draw] for draw in draws])
     left = math.nan
     if draws:
         left = sum(held[draw] for draw in draws) / sum(plain[draw] for draw in draws)
-    opens = studies.told([held[draw] - plain[draw] for draw in held if draw in plain], LEAST)
-    return Entry("", len(held), means, left, stopped, opens)
+    success, before = metrics["attack_success"], bare.get("attack_success", {})
+    more = [min(held[draw] - plain[draw], success[draw] - before[draw]) for draw in held if draw in plain]
+    return Entry("", len(held), means, left, stopped, studies.told(more, LEAST))
 
 
 def _asked(shared: str, feared: str) -> tuple[str, ...]:
