@@ -11,12 +11,12 @@ from privlab.explore.explorer import Explorer, Knob
 from privlab.explore.frame import Frame
 
 LYING = {
-    "data_poisoning": "wrong labels",
-    "sign_flipping": "the other sign",
+    "data_poisoning": "data poisoning",
+    "sign_flipping": "sign flipping",
     "alie": "ALIE",
     "ipm": "IPM",
     "backdoor": "backdoor",
-    "model_replacement": "replacement",
+    "model_replacement": "model replacement",
     "semantic_backdoor": "semantic backdoor",
 }
 READING = {"inversion": "inversion", "trap_weights": "trap weights", "attribute": "attribute"}
@@ -62,7 +62,7 @@ KEY = (
     "that is half or less, orange where it is more, grey where draws cannot tell. Framed: a tenth more than with "
     "no defence."
 )
-SIDE, TOP, NAMES, END = 25, 100, 118, 36  # of a cell, the heads, the names, and each of two columns at the right
+SIDE, TOP, NAMES, END = 25, 120, 118, 36  # of a cell, the heads, the names, and each of two columns at the right
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ def ask(shared: str, feared: str, cost: str, *, name: str = "digits") -> Frame:
     for reason in dict.fromkeys(each.reason for each in table.values() if each.reason):
         those = dict.fromkeys(DEFENCES[each] for (_, each), entry in table.items() if entry.reason == reason)
         numbers[f"– {reason}"] = ", ".join(those)
-    heads = ("is best met by", "and succeeds (naive)", "a guess")
+    heads = ("is stopped best by", "succeeds (naive)", "a guess")
     words = [f"{ATTACKS[one]}: {_words(numbers[ATTACKS[one]])}" for one in attacks]
-    alt = f"{len(lines)} defences against {feared} who sees {shared}. What meets each attack best: {'; '.join(words)}."
+    alt = f"{len(lines)} defences against {feared} who sees {shared}. What stops each attack best: {'; '.join(words)}."
     return Frame((), alt, numbers, heads, plot=_picture(attacks, lines, table, found))
 
 
@@ -183,14 +183,19 @@ def _words(best: str | tuple[str, ...]) -> str:
 
 
 def _best(attack: str, lines: list[str], table: Mapping[tuple[str, str], Entry]) -> tuple[str, str, str]:
-    """The defence under which who knows it succeeds least, with what it and who knows of none get; and a guess."""
-    measured = [each for each in lines if table[attack, each].draws]
+    """The defence that stops an attack best, with what who knows it and who knows of none get under it; and a guess.
+
+    Where none stops it, what is least under one of them.
+    """
+    measured = {each: table[attack, each] for each in lines if table[attack, each].draws}
     if not measured:
-        return ("not measured yet" if not table[attack, lines[0]].reason else "does not apply", "–", "–")
-    best = min(measured, key=lambda each: table[attack, each].metrics["attack_success"])
-    own = table[attack, best].metrics
+        return ("not measured" if not table[attack, lines[0]].reason else "does not apply", "–", "–")
+    stops = {each: entry for each, entry in measured.items() if entry.stopped is True}
+    best, entry = min((stops or measured).items(), key=lambda each: each[1].metrics["attack_success"])
+    own = entry.metrics
+    other = {"False": "none stops it", "None": "nothing to stop"}.get(str(entry.stopped), "one cannot tell")
     found = f"{own['attack_success']:.0%} ({own['naive']:.0%})"
-    return (DEFENCES[best] if best != "none" else "no defence", found, f"{own['baseline']:.0%}")
+    return (DEFENCES[best] if stops else other, found, f"{own['baseline']:.0%}")
 
 
 def _picture(

@@ -88,9 +88,11 @@ def test_what_costs_more_than_one_can_afford_is_left_out_and_named():
     assert cheap.numbers["left out as too dear"] == "DP-SGD"
     assert numbers(dear)["DP-SGD"] == ["80"] * 7 + ["25", "80", "87", "2.0"]
     assert dear.numbers["left out as too dear"] == "nothing"
-    assert cheap.numbers["wrong labels"] == ("median", "25% (70%)", "20%")
-    assert cheap.numbers["ALIE"][0] == "no defence"
-    assert "wrong labels: median, 25% (70%)" in cheap.alt
+    assert cheap.numbers["data poisoning"] == ("median", "25% (70%)", "20%")
+    assert cheap.numbers["ALIE"] == ("none stops it", "80% (70%)", "20%")
+    assert cheap.numbers["model replacement"][:2] == ("one cannot tell", "48% (70%)")
+    assert cheap.numbers["evasion"][0] == "nothing to stop"
+    assert "data poisoning: median, 25% (70%)" in cheap.alt
 
 
 def test_of_sums_no_rule_sees_an_update_and_a_lie_passes_as_it_is():
