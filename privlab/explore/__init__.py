@@ -1,6 +1,7 @@
 """Interactive explorers: a function from settings to a small picture and numbers, and the settings worth showing."""
 
 from privlab.explore.adapting import adapt, adapt_explorer
+from privlab.explore.asking import ask, ask_explorer, matrix
 from privlab.explore.carrying import carry, carry_explorer
 from privlab.explore.decoding import decode, decode_explorer
 from privlab.explore.detecting import flag, flag_explorer
@@ -42,6 +43,8 @@ __all__ = [
     "Panel",
     "adapt",
     "adapt_explorer",
+    "ask",
+    "ask_explorer",
     "blur",
     "blur_explorer",
     "carry",
@@ -64,6 +67,7 @@ __all__ = [
     "leak_explorer",
     "link",
     "link_explorer",
+    "matrix",
     "mingle",
     "mingle_explorer",
     "poison",

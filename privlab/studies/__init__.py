@@ -12,6 +12,7 @@ from privlab.studies.bench.missing import run_missing
 from privlab.studies.bench.printed import Reported
 from privlab.studies.bench.registry import STUDIES, get
 from privlab.studies.bench.runner import code_version, run
+from privlab.studies.bench.sentence import told
 from privlab.studies.bench.show import legend
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.takes import Takes
@@ -34,5 +35,6 @@ __all__ = [
     "legend",
     "run",
     "run_missing",
+    "told",
     "values",
 ]

@@ -43,6 +43,7 @@ EXPLORERS = {
     "infer": explore.infer_explorer,
     "spend": explore.spend_explorer,
     "adapt": explore.adapt_explorer,
+    "ask": explore.ask_explorer,
     "carry": explore.carry_explorer,
     "show": explore.show_explorer,
     "gather": explore.gather_explorer,

@@ -119,6 +119,10 @@ def _no_others(_cell: Cell) -> tuple[str, ...]:
     return ()
 
 
+def _none_absent(_cell: Cell) -> str:
+    return ""
+
+
 def _no_scale(_cell: Cell, _item: Reported) -> str:
     return ""
 
@@ -138,7 +142,8 @@ class Study:
     for the paper's own scale. `runs` is of how many runs the paper prints means. `takes`: the data that it can be
     run on; `others(cell)`: further data sets that a cell reads. `stands`: of ours the paper's set that it stands in for
     here, where it is another than elsewhere. `subject(cell, seed, device)`: what a cell measures,
-    such as a trained network, for those who want to look.
+    such as a trained network, for those who want to look. `absent(cell)`: why a cell is not in the grid, in words;
+    empty where it is.
     """
 
     id: str
@@ -166,6 +171,7 @@ class Study:
     others: Callable[[Cell], tuple[str, ...]] = _no_others
     stands: Mapping[str, str] = field(default_factory=dict)
     subject: Callable[[Cell, int, torch.device], Any] | None = None
+    absent: Callable[[Cell], str] = _none_absent
 
     def version_on(self, name: str) -> int:
         """The version of the rows about a data set."""

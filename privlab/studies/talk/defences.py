@@ -168,5 +168,6 @@ STUDY = Study(
     checksum=checksum,
     takes=Takes(least=1300),
     together=lambda cell: (cell["data"], cell["defence"], cell["attack"]),
+    absent=lambda cell: reason(cell["attack"], cell["defence"]),
     claims=CLAIMS,
 )
