@@ -16,6 +16,7 @@ from privlab.studies.bench.study import cell_key
 SECOND = "the second draw of the networks: hours of a CPU"
 STILL_TO_RUN = {
     "curious/section-8.4": "EMNIST has to be fetched, and ten draws of 50 users in a simulation take an hour",
+    "talk/interactions": "MNIST beside the digits: an hour of a CPU",
     "curious/table-4": "ten trainings on the whole of MNIST and CIFAR-10 need a GPU",
     "curious/section-8.5": "ten thousand iterations need a GPU, and more draws a night",
     "zen/case-study": "more draws of the network: hours of a CPU",
