@@ -34,6 +34,10 @@ PAPER_DATA = {
     "mitbih": ("PIPA", False),
     "omniglot": ("PIPA", False),
     "gaussian": ("Gaussian noise", True),
+    # The talk names none.
+    "mednist": ("MedNIST", True),
+    "heart-disease": ("heart disease", True),
+    "adult": ("Adult", True),
 }
 
 
