@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--results", type=Path, help="folder of measured rows (default: results/ of the checkout)")
 
     rendered = commands.add_parser("explore", help="make the stored frames of an explorer (minutes)")
-    rendered.add_argument("explorer", help="decode, fool, hide, infer, leak, link, mingle or spend")
+    rendered.add_argument("explorer", help="decode, fool, hide, infer, leak, link, mingle, poison or spend")
     rendered.add_argument("--again", action="store_true", help="also those that are there")
     about_data = commands.add_parser("data", help="the data sets").add_subparsers(dest="what", required=True)
     data_listing = about_data.add_parser("list", help="name, size, licence, and whether it is here")

@@ -180,7 +180,7 @@ def test_an_altered_file_is_listed_as_such_and_the_list_goes_on(monkeypatch, tmp
         (["run", FAST, "--shard", ""], "shard='' names no part"),
         (["run", "zen/figure-2", "--profile", "real"], "no data of its own under --profile real"),
         (["run", "curious/table-3", "--data", "digits"], "reads text; 'digits' holds images"),
-        (["explore", "nonsense"], "choose one of decode, hide"),
+        (["explore", "nonsense"], "choose one of decode, fool"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line_before_any_work(capsys, tmp_path, arguments, words):

@@ -14,26 +14,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from privlab import checks
-from privlab.attacks.threat import OUTSIDE, ThreatModel
+from privlab.attacks.threat import threats
 
 Ask = Callable[[Tensor], Tensor]
 _LEAST = 1e-12  # below this a probability is a rounding
-THREATS = (
-    ThreatModel(
-        attack="attribute inference, from outside",
-        reads="prediction",
-        capability="Knows all of a record but one attribute, and asks the trained model about each of its values.",
-        source="Fredrikson et al. 2014; Fredrikson et al. 2015; the talk, slide on attribute inference",
-        **OUTSIDE,
-    ),
-    ThreatModel(
-        attack="attribute inference, from updates",
-        reads="gradient",
-        capability="Has records of its own with the attribute, and compares a client's gradient with theirs.",
-        source="Melis et al. 2019; the talk, slide on attribute inference",
-        **{**OUTSIDE, "time": "train", "position": "server", "access": "white-box"},
-    ),
-)
+THREATS = threats("attribute_inference")
 
 
 def completed(records: Tensor, columns: Sequence[int], values: Tensor) -> Tensor:

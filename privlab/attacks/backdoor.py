@@ -10,19 +10,10 @@ import torch
 from torch import Tensor
 
 from privlab import checks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.federated import Client
 
-THREAT = ThreatModel(
-    attack="backdoor",
-    time="train",
-    position="client",
-    access="white-box",
-    security="malicious",
-    reads="model",
-    capability="Trains on marked images with a label of its choice, and may make its update longer.",
-    source="Gu et al. 2017, section 4; Bagdasaryan et al. 2020, section 4; the talk (backdoor attack)",
-)
+(THREAT,) = threats("backdoor")
 Trigger = Callable[[Tensor], Tensor]
 
 

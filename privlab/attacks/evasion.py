@@ -5,36 +5,15 @@ alone (`square`) it is found by trying. The model is attacked in eval mode, as i
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing.losses import Loss, cross_entropy, of_logits, value
 
-_WHITE_BOX = ThreatModel(
-    attack="evasion, with the model",
-    time="test",
-    position="client",
-    access="white-box",
-    security="malicious",
-    reads="prediction",
-    capability="Has the trained model, as each client does, and changes the images that it is asked about.",
-    source="Goodfellow et al. 2015; Madry et al. 2018; Brown et al. 2017; the talk, slide on evasion",
-)
-THREATS = (
-    _WHITE_BOX,
-    replace(
-        _WHITE_BOX,
-        attack="evasion, by questions",
-        position="off-path",
-        access="black-box",
-        capability="Asks the trained model about images of its own making, and reads the confidence in each class.",
-        source="Andriushchenko et al. 2020; the talk, slide on evasion",
-    ),
-)
+THREATS = threats("evasion")
 Seed = int | torch.Generator
 _HALVED = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # of the queries: when a square loses half its area
 

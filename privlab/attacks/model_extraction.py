@@ -6,19 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, runtime
-from privlab.attacks.threat import OUTSIDE, ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing import predictions
 from privlab.sharing.losses import Loss, cross_entropy
 
 Ask = Callable[[Tensor], Tensor]
 ANSWERS = ("logits", "probabilities", "labels")
-THREAT = ThreatModel(
-    attack="model extraction",
-    reads="prediction",
-    capability="Asks the deployed model about inputs of its own choice, and trains a model on the answers.",
-    source="Tramèr et al. 2016; Orekondy et al. 2019; the talk, slide on model extraction",
-    **OUTSIDE,
-)
+(THREAT,) = threats("model_extraction")
 
 
 def extract(

@@ -12,34 +12,13 @@ import torch
 from torch import Tensor
 
 from privlab import checks, runtime
-from privlab.attacks.threat import ThreatModel
+from privlab.attacks.threat import threats
 from privlab.sharing import together
 from privlab.sharing.federated import Client, Trainer
 from privlab.sharing.messages import Update, stack, unstack, usable
 
-THREATS = (
-    ThreatModel(
-        attack="data poisoning",
-        time="train",
-        position="client",
-        access="white-box",
-        security="malicious",
-        reads="model",
-        capability="Trains on labels or images that it has changed, and sends what comes of it.",
-        source="Tolpegin et al. 2020, section 3; the talk (model poisoning)",
-    ),
-    ThreatModel(
-        attack="model poisoning",
-        time="train",
-        position="client",
-        access="white-box",
-        security="malicious",
-        reads="update",
-        capability="Several clients send updates that they agreed upon; they know the server's rule.",
-        source="Baruch et al. 2019, section 3; Shejwalkar and Houmansadr 2021, section IV",
-    ),
-)
-FACTORS = tuple(2 ** (step / 2 - 2) for step in range(19))  # how far `adaptive` tries to go: .25 to 128; 2 flips
+THREATS = threats("poisoning")
+FACTORS = tuple(2.0**power for power in range(-2, 8))  # how far `adaptive` tries to go: .25 to 128
 
 
 def flip_labels(

@@ -11,15 +11,9 @@ import torch
 from torch import Tensor
 
 from privlab import checks, runtime
-from privlab.attacks.threat import OUTSIDE, ThreatModel
+from privlab.attacks.threat import threats
 
-THREAT = ThreatModel(
-    attack="side channel: timing",
-    reads="timing",
-    capability="Measures how long each answer takes, and has timed the same on a machine of the kind before.",
-    source="Kocher 1996; the talk, slide on side-channel attacks",
-    **OUTSIDE,
-)
+(THREAT,) = threats("side_channel")
 
 
 def times(

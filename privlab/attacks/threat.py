@@ -12,7 +12,6 @@ AXES = {
     "access": ("white-box", "black-box"),
     "security": ("malicious", "honest-but-curious"),
 }
-OUTSIDE = {"time": "test", "position": "off-path", "access": "black-box", "security": "honest-but-curious"}
 
 
 @dataclass(frozen=True)

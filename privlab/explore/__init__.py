@@ -17,6 +17,7 @@ from privlab.explore.leaking import leak, leak_explorer
 from privlab.explore.linking import link, link_explorer
 from privlab.explore.mingling import mingle, mingle_explorer
 from privlab.explore.noise import blur, blur_explorer
+from privlab.explore.poisoning import poison, poison_explorer
 from privlab.explore.showing import show, show_explorer
 from privlab.explore.spending import spend, spend_explorer
 from privlab.explore.stealing import steal, steal_explorer
@@ -30,6 +31,7 @@ STORED = {
     "leak": leak_explorer,
     "link": link_explorer,
     "mingle": mingle_explorer,
+    "poison": poison_explorer,
     "spend": spend_explorer,
 }
 
@@ -68,6 +70,8 @@ __all__ = [
     "matrix",
     "mingle",
     "mingle_explorer",
+    "poison",
+    "poison_explorer",
     "show",
     "show_explorer",
     "show_images",

@@ -3199,7 +3199,139 @@ CELLS += [
         lambda out: Between(out("0 answers, {} refusals"), 5, 5),
     ),
 ]
-MAP, TALK = "attacking/the-whole-map.md", "papers/talk.md"
+
+POISONED = "attacking/a-poisoned-round.md"
+
+
+def _poisoned(attack: str, liars: int, holding: str, rule: str, place: int) -> float:
+    """What a stored frame of the explorer says in percent: accuracy while none lies, accuracy, backdoor rate."""
+    return framed("poison", f"{attack}|{liars}|{holding}", rule, place)
+
+
+def _price(rule: str, holding: str) -> float:
+    """Points of accuracy that a rule costs while nobody lies."""
+    return _poisoned("backdoor", 0, holding, "mean", 1) - _poisoned("backdoor", 0, holding, rule, 1)
+
+
+_ALIKE, _UNLIKE = "a mixture of all", "three kinds each"
+ROWS += [
+    Held(
+        POISONED,
+        "Hardly where clients are alike; by {} points (median) and {} (multi-Krum)",
+        lambda: (
+            *(Between(_price(rule, _ALIKE), 0, 2) for rule in ("median", "multi-Krum")),
+            About(_price("median", _UNLIKE), 1),
+            About(_price("multi-Krum", _UNLIKE), 1),
+        ),
+    ),
+    Held(
+        POISONED,
+        "With four liars and alike clients {} % of marked images are read as 0, without it {} %. With six liars it is "
+        "{} % and {} %, and with three kinds each {} % and {} %.",
+        lambda: tuple(
+            _poisoned("backdoor", liars, holding, rule, 2)
+            for liars, holding in ((4, _ALIKE), (6, _ALIKE), (6, _UNLIKE))
+            for rule in ("update analysis", "mean")
+        ),
+    ),
+    Held(
+        POISONED,
+        "while nobody lies no rule is ahead of the mean",
+        lambda: tuple(
+            Between(_price(rule, holding), 0, 20)
+            for rule in ("median", "multi-Krum", "norm clipping", "update analysis")
+            for holding in (_ALIKE, _UNLIKE)
+        ),
+    ),
+    Held(
+        POISONED,
+        "The plain mean falls to the first liar.",
+        lambda: Between(_poisoned("sign flipping", 1, _ALIKE, "mean", 1), 0, 15),
+    ),
+    Held(
+        POISONED,
+        "six tailored lies end every one of these rules",
+        lambda: tuple(
+            Between(_poisoned("tailored lie", 6, _UNLIKE, rule, 1), 0, 20)
+            for rule in ("mean", "median", "multi-Krum", "norm clipping", "update analysis")
+        ),
+    ),
+]
+
+CELLS += [
+    Held(
+        POISONED,
+        "cost only a few points: honest clients outvote them, image by image. The flipped sign leaves hardly more than "
+        "a guess.",
+        lambda out: (
+            Between(out("all are honest: {}% right") - out("six flip their labels: {}% right"), 1, 8),
+            Between(out("six flip their sign: {}% right"), 5, 20),
+        ),
+    ),
+    Held(
+        POISONED,
+        "With five of eleven the median just stands still.",
+        lambda out: Between(out("5 of 11 lie: median {}, mean*"), -0.1, 0.2),
+    ),
+    Held(
+        POISONED,
+        "multi-Krum is worth much less than it looked. Of the median the search finds nothing worse",
+        lambda out: (
+            Between(_gain(out("multi-Krum sign flipped {}%, tailored {}% right")), -60, -15),
+            Between(_gain(out("median sign flipped {}%, tailored {}% right")), -1, 15),
+        ),
+    ),
+    Held(
+        POISONED,
+        "one update of one client has half of the marked images read as 0. It also damages the network",
+        lambda out: (
+            Between(out("mean {}% right, marked read as 0: {}%", "replacing")[1], 35, 65),
+            Between(out("mean {}% right, marked read as 0: {}%", "replacing")[0], 40, 85),
+        ),
+    ),
+    Held(
+        POISONED,
+        "In one place 2 % is enough for most marked images, in all three draws. In the federation it is not after "
+        "twenty rounds, and it is after a hundred.",
+        lambda out: tuple(
+            Between(found, low, high)
+            for draw in out.each("in one place {}%, after 20 rounds {}%, after 100 {}%")
+            for found, (low, high) in zip(draw, ((55, 100), (0, 30), (55, 100)), strict=True)
+        ),
+    ),
+    Held(
+        POISONED,
+        "Now it takes hold, most where nobody else has that kind.",
+        lambda out: (
+            Between(out("others do: {}% right, read as 1: bold {}%, thin {}%")[1], 15, 65),
+            Between(out("nobody else: {}% right, read as 1: bold {}%, thin {}%")[1], 50, 100),
+        ),
+    ),
+    Held(
+        POISONED,
+        "It also changes honest labels, for six points of accuracy.",
+        lambda out: Between(out("no defence {}% right*", "names =") - out("data analysis {}% right*", "names ="), 4, 8),
+    ),
+    Held(
+        POISONED,
+        "The backdoor is still there in half of the marked images, and most of what went away goes by training alone.",
+        lambda out: (
+            Between(out("pruned and tuned * read as 0: {}% (*", "names ="), 40, 60),
+            Between(
+                (out("no defence * read as 0: {}% (*", "names =") - out("tuned alone * read as 0: {}% (*", "names ="))
+                / (
+                    out("no defence * read as 0: {}% (*", "names =")
+                    - out("pruned and tuned * read as 0: {}% (*", "names =")
+                ),
+                0.5,
+                1,
+            ),
+        ),
+    ),
+]
+
+
+MAP = "attacking/the-whole-map.md"
 
 
 def at_scale(metric: str, **settings: Any) -> float:
@@ -3267,6 +3399,7 @@ ROWS += [
         ),
     ),
 ]
+
 
 EXEMPT: list[tuple[str, str, list[str]]] = [
     (

@@ -13,7 +13,18 @@ import torch
 from privlab import data, explore, models
 from privlab.attacks import deep_leakage, noisy_extraction
 from privlab.defences import clip, gaussian, perturbation
-from privlab.explore import detecting, frames, hiding, inverting, leaking, mingling, noise, spending, stealing
+from privlab.explore import (
+    detecting,
+    frames,
+    hiding,
+    inverting,
+    leaking,
+    mingling,
+    noise,
+    poisoning,
+    spending,
+    stealing,
+)
 from privlab.explore.explorer import key
 from privlab.explore.frame import LEVELS, css, mosaic, pack, pixels, unpack
 from privlab.metrics import extraction, reconstruction
@@ -37,6 +48,7 @@ EXPLORERS = {
     "show": explore.show_explorer,
     "gather": explore.gather_explorer,
     "fool": explore.fool_explorer,
+    "poison": explore.poison_explorer,
 }
 
 
@@ -552,6 +564,9 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name, monkeypat
     """
     # Of hiding in the crowd the plane has every setting, each a federation: the corners alone are made again.
     monkeypatch.setattr(mingling, "_places", lambda name, seed: dict.fromkeys(mingling.MITIGATIONS, [(0, 1)] * 4))
+    # Of a poisoned round each frame has fifteen trainings: two of the five rules are made again.
+    rules = {rule: poisoning.RULES[rule] for rule in ("mean", "multi-Krum")}
+    monkeypatch.setattr(poisoning, "RULES", rules)
     made = explore.STORED[name]()
     assert made.stored.keys() == {key(setting) for setting in made.grid()}
     for setting in (made.corners()[0], made.corners()[-1]):
@@ -561,6 +576,7 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name, monkeypat
         if frame.panels:
             assert np.array_equal(frame.panels[0].images, again.panels[0].images)  # the truth
         stored, fresh = frame.numbers, again.numbers
+        stored = {title: stored[title] for title in rules} if name == "poison" else stored
         assert stored.keys() == fresh.keys()
         if name == "leak":  # what an optimisation ends at depends on every rounding: found or not must be the same
             assert stored["labels read right"] == fresh["labels read right"]
@@ -574,6 +590,7 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name, monkeypat
         limits |= {"accuracy of the task": 4, "gone of the attack's gain": 8, "left of the accuracy": 9}
         limits |= {"read wrongly": 6, "accuracy with nothing changed": 3}
         limits["members found at 1 % false alarms"] = 3
+        limits |= dict.fromkeys(rules, 8)
         for title, value in fresh.items():
             limit = limits.get(title, 0.06)
             found, expected = _numbers(stored[title]), _numbers(value)
@@ -809,6 +826,78 @@ def test_what_the_network_reads_is_framed_where_it_is_wrong_and_noise_fools_less
     assert len(clean) == 1
     start = stored[key({"attack": "PGD", "training": "plain", "epsilon": 0.0})]
     assert np.array_equal(start.panels[0].images, pixels(data.load("digits", split="test").images[[*_firsts()]]))
+
+
+def poisoned(attack, liars, holding=poisoning.HOLDINGS[0]):
+    """By rule what a stored frame says: accuracy while none lies, accuracy, and of a backdoor its rate, in percent."""
+    numbers = explore.poison_explorer().stored[key({"attack": attack, "liars": liars, "holding": holding})].numbers
+    return {rule: [float(each.partition("%")[0]) for each in values] for rule, values in numbers.items()}
+
+
+def test_what_the_chapter_says_of_liars_is_what_the_explorer_shows():
+    alike, unlike = poisoning.HOLDINGS
+    one = {rule: values[1] for rule, values in poisoned("sign flipping", 1).items()}
+    assert one.pop("mean") < 15
+    assert min(one.values()) > 90
+    honest = {rule: values[1] for rule, values in poisoned("sign flipping", 0, unlike).items()}
+    assert max(honest["median"], honest["multi-Krum"]) + 5 < honest["mean"]
+    assert poisoned("tailored lie", 6)["multi-Krum"][1] + 15 < poisoned("sign flipping", 6)["multi-Krum"][1]
+    assert poisoned("tailored lie", 6)["median"][1] > 85
+    assert max(values[1] for values in poisoned("tailored lie", 6, unlike).values()) < 20
+    for holding in (alike, unlike):
+        found = poisoned("backdoor", 6, holding)["mean"]
+        assert found[1] > found[0] - 5
+        assert found[2] > 70
+    assert poisoned("backdoor", 6)["median"][2] < 5
+
+
+def test_clients_who_differ_hold_three_parts_of_one_kind_and_each_digit_once():
+    alike, unlike = (poisoning._federation(holding, "digits", 0) for holding in poisoning.HOLDINGS)
+    for clients in (alike, unlike):
+        assert {len(each.labels) for each in clients} == {45}
+    rows = [torch.cat([each.images.flatten(1) for each in clients]).numpy() for clients in (alike, unlike)]
+    assert sorted(map(bytes, rows[0])) == sorted(map(bytes, rows[1]))
+    assert min(len(each.labels.unique()) for each in alike) >= 8
+    assert max(len(each.labels.unique()) for each in unlike) <= 6  # a part may hold the end of one kind and the next
+
+
+def test_those_who_flip_their_sign_turn_the_mean_around_and_no_honest_client_is_changed():
+    clients = poisoning._federation(poisoning.HOLDINGS[0], "digits", 0)
+    before = list(clients)
+    model = models.fully_connected((1, 28, 28), 10, widths=(8,), seed=0)
+    how = {"epochs": 1, "batch": 45, "lr": 0.1}
+    honest = poisoning._lying("sign flipping", clients, 0, 10, None)(model, clients, random=_random(), **how)
+    sent = poisoning._lying("sign flipping", clients, 4, 10, None)(model, clients, random=_random(), **how)
+    for name in honest[0]:
+        assert all(torch.equal(one[name], other[name]) for one, other in zip(honest[4:], sent[4:], strict=True))
+        mean = torch.stack([each[name] for each in honest[:4]]).mean(0)
+        assert torch.allclose(sent[0][name], -5 * mean)
+    poisoning._lying("backdoor", clients, 3, 10, None)
+    assert [one is other for one, other in zip(clients, before, strict=True)] == [False] * 3 + [True] * 17
+    assert [(each.images[:, 0, -3:, -3:] == 1).all((1, 2)).sum() for each in clients[:3]] == [22] * 3
+
+
+def test_a_network_that_blew_up_counts_as_a_guess():
+    model = models.fully_connected((1, 28, 28), 10, widths=(4,), seed=0)
+    model.fc1.weight.data[0, 0] = float("nan")
+    assert poisoning._scored(model, data.load("digits", split="test")) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (("hope", 1, "a mixture of all"), "attack='hope'.*label flipping, sign flipping"),
+        (("backdoor", 9, "a mixture of all"), "liars=9"),
+        (("backdoor", 1, "one kind"), "holding='one kind'.*three kinds each"),
+    ],
+)
+def test_what_cannot_be_poisoned_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        explore.poison(*call)
+
+
+def _random():
+    return torch.Generator().manual_seed(0)
 
 
 def _firsts():

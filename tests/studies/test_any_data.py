@@ -17,11 +17,19 @@ from privlab.studies.curious import _extraction, detection
 from privlab.studies.linkability import _federation, _pictures, figure_5, figure_9, hand
 from privlab.studies.membership import defences, dp
 from privlab.studies.splitnn import _paper as splitnn
+from privlab.studies.talk import _defences as talk_defences
+from privlab.studies.talk import _federation as talk_federation
+from privlab.studies.talk import _readings as talk_readings
+from privlab.studies.talk import attacks as talk_attacks
+from privlab.studies.talk import attributes as talk_attributes
+from privlab.studies.talk import defences as talk_matrix
 from privlab.studies.talk import dp_sgd as talk
+from privlab.studies.talk import interactions as talk_pairs
 from privlab.studies.zen import _decoder, _gradients, case_study, table_10
 
 CPU = torch.device("cpu")
 EMBEDDED_TEXT = ("imdb", "manual")
+FEDERATIONS = {f"talk/{study}" for study in ("attacks", "defences", "dp-sgd", "interactions", "scale")}
 MULTI = tuple(name for name in CATALOGUE if name.startswith("chestmnist"))
 
 
@@ -33,6 +41,8 @@ def forget():
     kept += (dp._trained, defences.noise, talk._trained, table_10._measured)
     kept += (_federation.people, _federation._devices, _federation._recorded)
     kept += (figure_5._recorded, figure_9._trained, hand._recorded)
+    kept += (talk_federation.small, talk_attacks._honest, talk_attributes._drawn)
+    kept += (talk_matrix._world, talk_matrix._honest, talk_pairs._honest)
     for function in kept:
         if hasattr(function, "cache_clear"):
             function.cache_clear()
@@ -55,23 +65,23 @@ def refusal(study, name):
 
 
 def looks_like(name):
-    """A data set of the catalogue as it would come, but for its images, of which there are 1200 of noise."""
+    """A data set of the catalogue as it would come, but for its images, of which there are 1300 of noise."""
     entry = CATALOGUE[name]
     if name == "mitbih":
-        beats = torch.rand(1200, 1, 256, generator=torch.Generator().manual_seed(0))
-        return Signals(name, "train", beats, torch.arange(1200) % 5, entry.classes, "", "")
+        beats = torch.rand(1300, 1, 256, generator=torch.Generator().manual_seed(0))
+        return Signals(name, "train", beats, torch.arange(1300) % 5, entry.classes, "", "")
     if name in EMBEDDED_TEXT:
         words = tuple(map(str, range(50)))
-        return Text(name, "train", torch.zeros(1200, 9).long(), torch.arange(1200) % 2, ("a", "b"), words, "", "")
+        return Text(name, "train", torch.zeros(1300, 9).long(), torch.arange(1300) % 2, ("a", "b"), words, "", "")
     channels = 1 if "digits" in (name, entry.stand_in) else 3
     ending = name.rpartition("-")[2]
     side = int(ending) if ending.isdigit() else {"photos": 224, "omniglot": 105}.get(name, 28)
     seeded = torch.Generator().manual_seed(0)
-    stripes = torch.randint(0, 256, (1200, channels, side, 1), generator=seeded, dtype=torch.uint8)
+    stripes = torch.randint(0, 256, (1300, channels, side, 1), generator=seeded, dtype=torch.uint8)
     classes = entry.classes or tuple(map(str, range(10)))
-    labels = torch.arange(1200) % len(classes)
+    labels = torch.arange(1300) % len(classes)
     if name in MULTI:
-        labels = torch.zeros(1200, len(classes)).long()
+        labels = torch.zeros(1300, len(classes)).long()
     return Dataset(name, "train", stripes.expand(-1, -1, -1, side), labels, classes, "publisher", "")
 
 
@@ -95,11 +105,13 @@ def test_every_study_takes_a_data_set_or_says_why_not(name, catalogue):
         cells = study.cells(name)
         assert cells
         assert len({cell_key(cell) for cell in cells}) == len(cells)
-        known = {knob for own in ("fast", "paper") for d in study.data[own] for c in study.cells(d) for knob in c}
+        usual = [cell for own in ("fast", "paper") for d in study.data[own] for cell in study.cells(d)]
+        known = {knob for each in usual for knob in each}
+        without = {knob for each in usual for knob, value in each.items() if value is None}  # such as no skew at all
         for cell in cells:
             assert cell["data"] == name
             assert set(cell) <= known
-            assert None not in cell.values()
+            assert {knob for knob, value in cell.items() if value is None} <= without
             assert set(study.others(cell)) <= set(CATALOGUE)
             hash(study.together(cell))
             assert study.large(cell) in (True, False)
@@ -109,7 +121,8 @@ def test_every_study_takes_a_data_set_or_says_why_not(name, catalogue):
     elif name in MULTI:
         assert not taken
     elif name == "mitbih":
-        assert taken == {f"membership/{study}" for study in ("attacks", "defences", "dp", "position")}
+        records = {f"membership/{study}" for study in ("attacks", "defences", "dp", "position")}
+        assert taken == records | {"talk/attributes"}
     else:
         assert "curious/table-3" in refusing
         assert len(refusing) <= 4  # colour alone, a hundred images of a class, labels to be held apart, no data at all
@@ -140,6 +153,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(defences, "EPOCHS", 1)
     monkeypatch.setattr(defences, "noise", lambda batch, count: 1.0)  # to search for it takes seconds
     monkeypatch.setattr(talk, "EPOCHS", 1)
+    monkeypatch.setattr(talk_defences, "EPOCHS", 1)
+    monkeypatch.setattr(talk_federation, "EPOCHS", 1)
+    monkeypatch.setattr(talk_defences, "STUDENT", {**talk_defences.STUDENT, "epochs": 1})
+    monkeypatch.setattr(talk_readings, "STUDENT", {**talk_readings.STUDENT, "epochs": 1})
+    monkeypatch.setattr(talk_attacks, "REPEATS", 10)
     monkeypatch.setattr(_federation, "BODY_EXAMPLES", 1)
     monkeypatch.setattr(_pictures, "EPOCHS", 1)
     monkeypatch.setattr(attack, "EPOCHS", 1)
@@ -147,7 +165,7 @@ def quick(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("shape", "count", "which"), [((9, 13), 1200, -1), ((12, 10, 3), 500, 0)], ids=["grey", "colour"]
+    ("shape", "count", "which"), [((9, 13), 1300, -1), ((12, 10, 3), 500, 0)], ids=["grey", "colour"]
 )
 def test_cells_of_ones_own_data_go_through_and_are_shown_when_the_data_are_gone(shape, count, which, tmp_path, quick):
     """Of grey images the last cell of each study, which is the most changed; of colour ones the first."""
@@ -162,7 +180,7 @@ def test_cells_of_ones_own_data_go_through_and_are_shown_when_the_data_are_gone(
         measured[study.id] = cells[which], study.run(cells[which], 0, CPU)
         assert set(measured[study.id][1]) & set(study.metrics)
     few = {"curious/table-3", "membership/audit"} | (
-        {"curious/table-5-cnn"} if len(shape) == 2 else {"curious/section-10.2", "talk/dp-sgd"}  # of too few images
+        {"curious/table-5-cnn"} if len(shape) == 2 else {"curious/section-10.2", *FEDERATIONS}  # of too few images
     )
     assert set(studies.STUDIES) - taken == few
     (tmp_path / "own.npz").unlink()

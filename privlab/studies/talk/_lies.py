@@ -24,14 +24,17 @@ def _seed(world: World, place: int) -> int:
 
 
 def flip(client: Client, world: World, place: int, *, share: float = 1.0) -> Client:
+    """A liar with wrong labels."""
     return poisoning.flip_labels(client, world.classes, share=share, seed=_seed(world, place))
 
 
 def noise(client: Client, world: World, place: int) -> Client:
+    """A liar with noisy images."""
     return poisoning.perturb_images(client, 1.0, seed=_seed(world, place))
 
 
 def mark(client: Client, world: World, place: int, *, share: float = MARKED) -> Client:
+    """A liar who marks some of its images."""
     return backdoor.poison(client, TARGET, share=share, seed=_seed(world, place))
 
 

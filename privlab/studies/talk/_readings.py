@@ -39,6 +39,7 @@ STUDENT: dict[str, Any] = {"epochs": 150, "lr": 0.005, "batch": 16}
 
 
 def scores(success: float, naive: float, baseline: float) -> Metrics:
+    """What is stored of an attack."""
     return {"attack_success": success, "naive": naive, "baseline": baseline}
 
 

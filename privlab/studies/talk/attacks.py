@@ -254,7 +254,7 @@ def _updates_do_more(table: Table) -> Found:
     found = {}
     for count in LIARS:
         by_data, by_update = ({"attack": attack, "malicious": count} for attack in ("data_poisoning", "sign_flipping"))
-        found[f"{count} liars"] = told(table.gains("attack_success", by_data, by_update), POINT)
+        found[f"{count} liar{'s' * (count > 1)}"] = told(table.gains("attack_success", by_data, by_update), POINT)
     return found
 
 
@@ -301,7 +301,16 @@ STUDY = Study(
     data={"fast": ("digits",), "real": ("mnist", "pneumoniamnist"), "paper": ("mnist",)},
     seeds={"fast": 3, "real": 3, "paper": 3},
     knob="attack",
-    metrics=("attack_success", "baseline", "accuracy", "backdoor_rate", "fidelity", "asked", "seconds"),
+    metrics=(
+        "attack_success",
+        "baseline",
+        "accuracy",
+        "accuracy_attacked",
+        "backdoor_rate",
+        "fidelity",
+        "asked",
+        "seconds",
+    ),
     load=dataset,
     checksum=checksum,
     takes=Takes(least=1300),

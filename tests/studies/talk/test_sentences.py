@@ -6,6 +6,7 @@ from privlab.studies import Table
 from privlab.studies.bench.sentence import UNDECIDED
 from privlab.studies.talk import dp_sgd
 from tests.studies.sentences import Case, badly_put, judged, made, of, wide
+from tests.studies.talk import cases_of_attacks, cases_of_defences, cases_of_scale
 
 EVERY = {*dp_sgd.READERS, "membership"}
 
@@ -80,15 +81,17 @@ CASES = [
     ),
 ]
 
+EVERY_CASE = [*CASES, *cases_of_attacks.CASES, *cases_of_defences.CASES, *cases_of_scale.CASES]
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+
+@pytest.mark.parametrize("case", EVERY_CASE, ids=str)
 def test_a_sentence_holds_fails_or_cannot_be_told(case):
     assert not case.wrong()
 
 
 def test_every_sentence_is_tried_once_for_each_verdict():
-    assert judged(CASES) == sorted(of("talk"))
-    assert not {case.text: case.untried() for case in CASES if case.untried()}
+    assert judged(EVERY_CASE) == sorted(of("talk"))
+    assert not {case.text: case.untried() for case in EVERY_CASE if case.untried()}
 
 
 def test_sentences_are_short_and_say_once_in_which_settings_they_were_tested():
