@@ -3331,6 +3331,76 @@ CELLS += [
 ]
 
 
+MAP = "attacking/the-whole-map.md"
+
+
+def at_scale(metric: str, **settings: Any) -> float:
+    return mean("talk/scale", "digits", metric, **settings)
+
+
+def dearer(defence: str) -> float:
+    """How much accuracy a defence takes while all are honest."""
+    plain, held = (
+        mean("talk/defences", "digits", "accuracy", attack="evasion", defence=each) for each in ("none", defence)
+    )
+    return plain - held
+
+
+def still_gained(attack: str, defence: str) -> float:
+    """The share of an attack's gain that is left to who knows the defence."""
+
+    def gain(each: str) -> float:
+        cell = {"attack": attack, "defence": each}
+        return mean("talk/defences", "digits", "attack_success", **cell) - mean(
+            "talk/defences", "digits", "baseline", **cell
+        )
+
+    return gain(defence) / gain("none")
+
+
+ROWS += [
+    Held(
+        MAP,
+        "Liars about labels are told *better* among 40 clients ({}) than among 5 ({})",
+        lambda: tuple(at_scale("noticed", attack="data_poisoning", clients=count) for count in (40, 5)),
+    ),
+    Held(
+        MAP,
+        "of {} % in a single update {} % are left in the sum of five clients. A guess would be right in {} %.",
+        lambda: (
+            *(percent(at_scale("attack_success", defence="secure_sum", clients=count)) for count in (1, 5)),
+            percent(at_scale("baseline", defence="secure_sum", clients=5)),
+        ),
+    ),
+    Held(
+        MAP,
+        "is much dearer here than in [its own chapter](adversarial-training)",
+        lambda: Between(dearer("adversarial_training"), 0.1, 0.25),
+    ),
+    Held(
+        MAP,
+        "Some of the gain is left even in the sum of twenty mini-batches",
+        lambda: Between(still_gained("inversion", "secure_sum"), 0.1, 0.5),
+    ),
+    Held(
+        MAP,
+        "It gives up some accuracy, and what it has not learned it cannot tell",
+        lambda: (
+            Between(dearer("adversarial_training"), 0.1, 0.25),
+            Between(still_gained("membership", "adversarial_training"), -0.2, 0.8),
+        ),
+    ),
+    Held(
+        MAP,
+        "DP-SGD leaves less, and costs more than a point.",
+        lambda: (
+            Between(still_gained("inversion", "dp_sgd"), -0.1, 0.1),
+            Between(dearer("dp_sgd"), 0.015, 0.2),
+        ),
+    ),
+]
+
+
 EXEMPT: list[tuple[str, str, list[str]]] = [
     (
         FRAMEWORK,
@@ -3509,75 +3579,5 @@ EXEMPT: list[tuple[str, str, list[str]]] = [
             "with $\\delta = 10^{-5}$, the ε of the whole client",
             "the clipped mean of 20 images moves by up to $C$, under noise of $\\sigma C / 20$",
         ],
-    ),
-]
-
-
-MAP, TALK = "attacking/the-whole-map.md", "papers/talk.md"
-
-
-def at_scale(metric: str, **settings: Any) -> float:
-    return mean("talk/scale", "digits", metric, **settings)
-
-
-def dearer(defence: str) -> float:
-    """How much accuracy a defence takes while all are honest."""
-    plain, held = (
-        mean("talk/defences", "digits", "accuracy", attack="evasion", defence=each) for each in ("none", defence)
-    )
-    return plain - held
-
-
-def still_gained(attack: str, defence: str) -> float:
-    """The share of an attack's gain that is left to who knows the defence."""
-
-    def gain(each: str) -> float:
-        cell = {"attack": attack, "defence": each}
-        return mean("talk/defences", "digits", "attack_success", **cell) - mean(
-            "talk/defences", "digits", "baseline", **cell
-        )
-
-    return gain(defence) / gain("none")
-
-
-ROWS += [
-    Held(
-        MAP,
-        "Liars about labels are told *better* among 40 clients ({}) than among 5 ({})",
-        lambda: tuple(at_scale("noticed", attack="data_poisoning", clients=count) for count in (40, 5)),
-    ),
-    Held(
-        MAP,
-        "of {} % in a single update {} % are left in the sum of five clients. A guess would be right in {} %.",
-        lambda: (
-            *(percent(at_scale("attack_success", defence="secure_sum", clients=count)) for count in (1, 5)),
-            percent(at_scale("baseline", defence="secure_sum", clients=5)),
-        ),
-    ),
-    Held(
-        MAP,
-        "is much dearer here than in [its own chapter](adversarial-training)",
-        lambda: Between(dearer("adversarial_training"), 0.1, 0.25),
-    ),
-    Held(
-        MAP,
-        "Some of the gain is left even in the sum of twenty mini-batches",
-        lambda: Between(still_gained("inversion", "secure_sum"), 0.1, 0.5),
-    ),
-    Held(
-        MAP,
-        "It gives up some accuracy, and what it has not learned it cannot tell",
-        lambda: (
-            Between(dearer("adversarial_training"), 0.1, 0.25),
-            Between(still_gained("membership", "adversarial_training"), -0.2, 0.8),
-        ),
-    ),
-    Held(
-        MAP,
-        "DP-SGD leaves less, and costs more than a point.",
-        lambda: (
-            Between(still_gained("inversion", "dp_sgd"), -0.1, 0.1),
-            Between(dearer("dp_sgd"), 0.015, 0.2),
-        ),
     ),
 ]
