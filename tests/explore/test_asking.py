@@ -3,11 +3,12 @@
 import json
 import math
 import re
+from html import unescape
 
 import pytest
 
 from privlab import explore, studies
-from privlab.explore import asking
+from privlab.explore import asking, tabling
 from privlab.studies.talk import _sentences as sentences
 from privlab.studies.talk import defences
 
@@ -140,3 +141,28 @@ def test_what_cannot_be_asked_is_refused(call, words):
         explore.ask(*call)
     with pytest.raises(ValueError, match="no stored rows on 'mnist'; `privlab run talk/defences`"):
         explore.ask("updates", "a client", "anything", name="mnist")
+
+
+def test_the_tables_say_of_each_pair_what_the_matrix_says_and_lead_to_its_page():
+    matrix = asking.matrix("digits")
+    crossed = tabling.crossed(matrix, {"median": "rule.html"}, usual="other.html")
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', crossed)
+    attacks, defences_ = (list(dict.fromkeys(names)) for names in zip(*matrix, strict=True))
+    assert len(rows) == len(defences_)
+    name, cells = rows[defences_.index("median")]
+    assert name == '<a href="rule.html">median</a>'
+    said = re.findall(r"<td title=\"(.*?)\">(.*?)</td>", cells)
+    assert len(said) == len(attacks)
+    for sign, attack in (("✓", "data_poisoning"), ("✗", "backdoor"), ("~", "model_replacement"), ("▲", "ipm")):
+        assert (
+            said[attacks.index(attack)][1]
+            == f"{100 * matrix[attack, 'median'].metrics['attack_success']:.0f}&nbsp;{sign}"
+        )
+    assert said[attacks.index("evasion")][1].endswith("·")
+    assert said[attacks.index("inversion")][1] == "–"
+    assert matrix["inversion", "median"].reason in unescape(said[attacks.index("inversion")][0])
+    reason = matrix["inversion", "median"].reason
+    folded = tabling.attack_by_attack(matrix, {}, usual="other.html")
+    assert folded.count("<details>") == len(attacks)
+    assert unescape(folded).count(reason) == sum(each.reason == reason for each in matrix.values())
+    assert '<th scope="row">none</th>' in folded
