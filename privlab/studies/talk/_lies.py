@@ -2,7 +2,9 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from privlab import runtime
@@ -38,9 +40,16 @@ def mark(client: Client, world: World, place: int, *, share: float = MARKED) -> 
     return backdoor.poison(client, TARGET, share=share, seed=_seed(world, place))
 
 
-def restyle(client: Client, world: World, _place: int) -> Client:
-    """A semantic backdoor: images of class 1 in the bolder style are labelled `TARGET`."""
-    return backdoor.relabel(client, bold(client.images, client.labels, world), TARGET)
+def restyle(client: Client, world: World, _place: int, *, copies: int = 0) -> Client:
+    """A semantic backdoor: images of class 1 in the bolder style are labelled `TARGET`.
+
+    copies: of each such image that any of the liars has, which all of them train on besides.
+    """
+    theirs = backdoor.relabel(client, bold(client.images, client.labels, world), TARGET)
+    pooled = [each.images[bold(each.images, each.labels, world)] for each in world.clients[:MALICIOUS]] * copies
+    images = torch.cat([theirs.images, *pooled])
+    labels = theirs.labels.new_full((len(images) - len(theirs.labels),), TARGET)
+    return replace(theirs, images=images, labels=torch.cat([theirs.labels, labels]))
 
 
 def bold(images: Tensor, labels: Tensor, world: World) -> Tensor:
@@ -102,8 +111,11 @@ LIES: dict[str, tuple[Lie, ...]] = {
     ),
     "semantic_backdoor": (
         Lie(data=restyle),
-        Lie(data=restyle, craft=_scaled(2.0)),
-        Lie(data=restyle, craft=_within),
+        Lie(data=functools.partial(restyle, copies=1), craft=_scaled(BOOST)),
+        Lie(data=functools.partial(restyle, copies=3), craft=_scaled(BOOST)),
+        Lie(data=functools.partial(restyle, copies=3), craft=_scaled(1.0)),
+        Lie(data=functools.partial(restyle, copies=3), craft=_within),
+        Lie(data=functools.partial(restyle, copies=3)),
     ),
 }
 MARKING = ("backdoor", "model_replacement")
