@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -40,16 +39,18 @@ def mark(client: Client, world: World, place: int, *, share: float = MARKED) -> 
     return backdoor.poison(client, TARGET, share=share, seed=_seed(world, place))
 
 
-def restyle(client: Client, world: World, _place: int, *, copies: int = 0) -> Client:
+def restyle(client: Client, world: World, _place: int, *, share: float = 0.0) -> Client:
     """A semantic backdoor: images of class 1 in the bolder style are labelled `TARGET`.
 
-    copies: of each such image that any of the liars has, which all of them train on besides.
+    share: of a liar's own images, the last ones, that make room for such images of all liars, in turn.
     """
-    theirs = backdoor.relabel(client, bold(client.images, client.labels, world), TARGET)
-    pooled = [each.images[bold(each.images, each.labels, world)] for each in world.clients[:MALICIOUS]] * copies
-    images = torch.cat([theirs.images, *pooled])
-    labels = theirs.labels.new_full((len(images) - len(theirs.labels),), TARGET)
-    return replace(theirs, images=images, labels=torch.cat([theirs.labels, labels]))
+    pooled = torch.cat([each.images[bold(each.images, each.labels, world)] for each in world.clients[:MALICIOUS]])
+    count = round(share * len(client.images)) if len(pooled) else 0
+    images, labels = client.images.clone(), client.labels.clone()
+    places = slice(len(images) - count, None)
+    images[places] = pooled[torch.arange(count) % max(1, len(pooled))]
+    labels[places] = SUBGROUP
+    return backdoor.relabel(Client(images, labels), bold(images, labels, world), TARGET)
 
 
 def bold(images: Tensor, labels: Tensor, world: World) -> Tensor:
@@ -111,11 +112,11 @@ LIES: dict[str, tuple[Lie, ...]] = {
     ),
     "semantic_backdoor": (
         Lie(data=restyle),
-        Lie(data=functools.partial(restyle, copies=1), craft=_scaled(BOOST)),
-        Lie(data=functools.partial(restyle, copies=3), craft=_scaled(BOOST)),
-        Lie(data=functools.partial(restyle, copies=3), craft=_scaled(1.0)),
-        Lie(data=functools.partial(restyle, copies=3), craft=_within),
-        Lie(data=functools.partial(restyle, copies=3)),
+        Lie(data=functools.partial(restyle, share=0.3), craft=_scaled(BOOST)),
+        Lie(data=functools.partial(restyle, share=0.6), craft=_scaled(BOOST)),
+        Lie(data=functools.partial(restyle, share=0.6), craft=_scaled(1.0)),
+        Lie(data=functools.partial(restyle, share=0.6), craft=_within),
+        Lie(data=functools.partial(restyle, share=0.6)),
     ),
 }
 MARKING = ("backdoor", "model_replacement")
