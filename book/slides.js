@@ -3,9 +3,11 @@ const slides = [...document.querySelectorAll("main > section")];
 const root = document.documentElement;
 let at = 0;
 
-// An explorer's pictures are as wide as there is room for; here they are made smaller until its numbers fit below.
+// An explorer's pictures are as wide as there is room for; here they are made smaller until its numbers fit below. Of a
+// single drawing only the drawing is, and not the words below it.
 function fit() {
-  const box = slides[at].querySelector(".html"), picture = box?.querySelector(".pl-picture");
+  const box = slides[at].querySelector(".html");
+  const picture = box?.querySelector(".pl-picture > [aria-hidden]:not(.pl-plots) > svg") ?? box?.querySelector(".pl-picture");
   if (!picture) return;
   picture.style.maxWidth = "";
   for (let width = box.clientWidth; box.scrollHeight > box.clientHeight + 1 && width > 150; width *= 0.95) picture.style.maxWidth = `${width}px`;
