@@ -278,7 +278,8 @@ def _claims(study: Study, table: Table, names: Iterable[str]) -> list[dict[str, 
 def _sentence(study: Study, claim: Claim, claims: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The verdict over the paper's own data sets, and where it holds and where not; stand-ins are listed, no more.
 
-    Of a sentence of ours that was measured on none of these all sets speak: nothing stands in for anything there.
+    Of a sentence of ours that was measured on none of these all sets speak, and of a document that names no data those
+    settings that were measured: nothing stands in for anything there.
     """
     words = {sentence.HOLDS: True, sentence.FAILS: False, sentence.NOT_RUN: None}
     outcomes: dict[str, sentence.Outcome] = {}
@@ -290,6 +291,8 @@ def _sentence(study: Study, claim: Claim, claims: Sequence[Mapping[str, Any]]) -
         title = title or part["data"]
         for setting, found in part["settings"].items():
             name = f"{title}, {setting}" if setting else title
+            if found == sentence.NOT_RUN and not study.names_data:
+                continue
             if own:
                 outcomes[name] = words.get(found, sentence.UNDECIDED)
             elif found != sentence.NOT_RUN:

@@ -145,7 +145,8 @@ class Study:
     `scale(cell, item)` says what is smaller in a cell than in the paper, as far as a printed number is concerned; empty
     for the paper's own scale. `runs` is of how many runs the paper prints means. `takes`: the data that it can be
     run on; `others(cell)`: further data sets that a cell reads. `stands`: of ours the paper's set that it stands in for
-    here, where it is another than elsewhere. `subject(cell, seed, device)`: what a cell measures,
+    here, where it is another than elsewhere. `names_data`: False where the document names no data, so that each set
+    speaks for itself and none stands in for another. `subject(cell, seed, device)`: what a cell measures,
     such as a trained network, for those who want to look. `absent(cell)`: why a cell is not in the grid, in words;
     empty where it is.
     """
@@ -174,6 +175,7 @@ class Study:
     load: Callable[[str], Any] | None = None
     others: Callable[[Cell], tuple[str, ...]] = _no_others
     stands: Mapping[str, str] = field(default_factory=dict)
+    names_data: bool = True
     subject: Callable[[Cell, int, torch.device], Any] | None = None
     absent: Callable[[Cell], str] = _none_absent
 
@@ -183,7 +185,8 @@ class Study:
 
     def called(self, name: str) -> tuple[str, bool]:
         """What the paper calls a data set of ours, or the one it stands in for; and whether it is that very one."""
-        return (self.stands[name], False) if name in self.stands else PAPER_DATA.get(name, ("", False))
+        title, own = (self.stands[name], False) if name in self.stands else PAPER_DATA.get(name, ("", False))
+        return (title, own) if self.names_data else (title if own else name, True)
 
     def check(self, name: str) -> None:
         """Load a data set, downloading it where it is missing, and see that the study can take it.

@@ -312,6 +312,7 @@ STUDY = Study(
         "seconds",
     ),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes(least=1300),
     claims=(

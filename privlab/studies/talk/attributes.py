@@ -167,6 +167,7 @@ STUDY = Study(
     knob="method",
     metrics=("attack_success", "outside", "baseline", "accuracy", "seconds"),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes("records", least=100),
     claims=(

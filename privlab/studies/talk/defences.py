@@ -165,6 +165,7 @@ STUDY = Study(
     knob="defence",
     metrics=("attack_success", "naive", "baseline", "accuracy", "seconds", "bytes"),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes(least=1300),
     together=lambda cell: (cell["data"], cell["defence"], cell["attack"]),

@@ -208,6 +208,7 @@ STUDY = Study(
     knob="noise",
     metrics=("success", "blind", "accuracy", "epsilon_spent"),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes(least=600),
     together=lambda cell: (cell["data"], cell["noise"]),

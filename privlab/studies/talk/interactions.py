@@ -152,6 +152,7 @@ STUDY = Study(
     knob="attack",
     metrics=("attack_success", "naive", "baseline", "accuracy", "seconds"),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes(least=1300),
     beside=("talk/defences",),

@@ -247,6 +247,7 @@ STUDY = Study(
     knob="clients",
     metrics=("noticed", "attack_success", "naive", "baseline", "accuracy"),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes(least=1300),
     claims=(

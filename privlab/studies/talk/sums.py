@@ -131,6 +131,7 @@ STUDY = Study(
     knob="clients",
     metrics=("bytes", "expansion", "seconds", "error", "relative_error"),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes(least=BATCH * max(CLIENTS)),
     claims=(

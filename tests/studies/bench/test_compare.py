@@ -362,6 +362,23 @@ def test_where_nothing_is_the_papers_all_sets_speak_for_a_sentence_of_ours_and_n
     assert sentence(True)["verdict"] == "not run"
 
 
+def test_of_a_document_that_names_no_data_each_set_speaks_and_what_was_not_run_is_silent():
+    up, down = {1: [0.1], 3: [0.9]}, {1: [0.9], 3: [0.1]}
+    claim = Claim("rises", "s. 1", lambda t: t.mean("recall", s=3) > t.mean("recall", s=1), "s")
+    sets = {"fast": ("digits",), "real": ("mnist", "mitbih"), "paper": ("mnist", "mitbih")}
+    made = study(claims=(claim,), data=sets, names_data=False)
+
+    def sentence(*tables):
+        return studies.compare(made, rows=[row for table in tables for row in table]).sentences[0]
+
+    found = sentence(rows(up, "digits"), rows(down))
+    assert found["verdict"] == "depends"
+    assert found["where"] == {"holds": ["digits"], "does not hold": ["MNIST"]}
+    assert found["stand_ins"] == {}
+    assert sentence(rows(up, "digits"))["verdict"] == "holds"
+    assert sentence()["verdict"] == "not run"
+
+
 def test_settings_of_a_sentence_are_named():
     claim = Claim("depends", "s. 1", lambda t: {"with Adam": True, "with SGD": False})
     found = studies.compare(study(claims=(claim,)), rows=rows({1: [0.1]}))
