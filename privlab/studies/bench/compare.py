@@ -12,7 +12,7 @@ from privlab.studies.bench import sentence, show, verdict
 from privlab.studies.bench.printed import Reading, Reported
 from privlab.studies.bench.registry import get
 from privlab.studies.bench.store import Row, Store
-from privlab.studies.bench.study import Claim, Study, Table, cell_key
+from privlab.studies.bench.study import Claim, Study, Table, cell_key, rising
 
 
 @dataclass
@@ -102,14 +102,16 @@ class Comparison:
         return show.styled(self.rows, where, data, metrics, settings, signs)
 
     def curve(self, data: str, metric: str, knob: str, **settings: Any) -> pd.DataFrame:
-        """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, measured cells only."""
+        """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, of measured cells that have it."""
         lines = [
             {knob: row["cell"][knob], "paper": row["reported"], "here": row["measured_mean"], "sd": row["measured_sd"]}
             for row in self.rows
             if row["n"] and row["metric"] == metric and {"data": data, **settings}.items() <= row["cell"].items()
+            if knob in row["cell"]
         ]
+        lines.sort(key=lambda line: rising(line[knob]))
         numbers = ["paper", "here", "sd"]
-        return pd.DataFrame(lines, columns=[knob, *numbers]).astype(dict.fromkeys(numbers, float)).sort_values(knob)
+        return pd.DataFrame(lines, columns=[knob, *numbers]).astype(dict.fromkeys(numbers, float))
 
     def by_seed(self, data: str, metric: str, **settings: Any) -> dict[int, float]:
         """A metric of the one cell that has these settings, by draw: for differences of pairs.

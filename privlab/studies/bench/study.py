@@ -46,6 +46,11 @@ def cell_key(cell: Mapping[str, Any]) -> str:
     return json.dumps(dict(sorted(cell.items())), separators=(",", ":"))
 
 
+def rising(value: Any) -> tuple[int, Any]:
+    """A key that puts the values of a knob in order: numbers, then names, then None."""
+    return (2, 0) if value is None else (int(isinstance(value, str)), value)
+
+
 @dataclass(frozen=True)
 class Table:
     """Measured rows of one study: `rows` are dicts with `cell`, `seed` and `metrics`."""
@@ -72,8 +77,9 @@ class Table:
         return statistics.fmean(found) if found else float("nan")
 
     def curve(self, metric: str, knob: str, **settings: Any) -> dict[Any, float]:
-        """Its mean at each value of the knob, in rising order."""
-        places = sorted({row["cell"][knob] for row in self.select(**settings).rows if knob in row["cell"]})
+        """Its mean at each value of the knob, in rising order: numbers, then names, then None."""
+        found = {row["cell"][knob] for row in self.select(**settings).rows if knob in row["cell"]}
+        places = sorted(found, key=rising)
         return {place: self.mean(metric, **settings, **{knob: place}) for place in places}
 
     def by_seed(self, metric: str, *cells: Mapping[str, Any]) -> list[tuple[float, ...]]:

@@ -227,6 +227,17 @@ def test_table_selects_averages_and_sorts():
     assert math.isnan(table.mean("recall", s=9))
 
 
+def test_a_curve_puts_numbers_before_names_and_none_last_and_leaves_out_cells_without_the_knob():
+    """A cell may say None for *not at all*, which no number can be compared with."""
+    without = {"cell": {"data": "mnist"}, "seed": 0, "metrics": {"recall": 0.5}}
+    measured = [*rows({None: [0.4], "all": [0.3], 3.0: [0.2], 1: [0.1]}), without]
+    assert list(Table(measured).curve("recall", "s").items()) == [(1, 0.1), (3.0, 0.2), ("all", 0.3), (None, 0.4)]
+    cells = [row["cell"] for row in measured]
+    made = study(cells=lambda name: [cell for cell in cells if cell["data"] == name], reported=())
+    curve = studies.compare(made, rows=measured).curve("mnist", "recall", "s")
+    assert curve.here.tolist() == [0.1, 0.2, 0.3, 0.4]
+
+
 def test_an_unknown_study_lists_those_there_are():
     with pytest.raises(ValueError, match=r"choose one of .*curious/table-2, curious/table-3"):
         studies.compare("curious/table-99")
