@@ -102,7 +102,7 @@ class Comparison:
         return show.styled(self.rows, where, data, metrics, settings, signs)
 
     def curve(self, data: str, metric: str, knob: str, **settings: Any) -> pd.DataFrame:
-        """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, of measured cells that have it."""
+        """One metric over a knob, for a plot: columns knob, `paper`, `here` and `sd`, of cells that were measured."""
         lines = [
             {knob: row["cell"][knob], "paper": row["reported"], "here": row["measured_mean"], "sd": row["measured_sd"]}
             for row in self.rows
