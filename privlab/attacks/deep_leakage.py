@@ -17,14 +17,7 @@ from torch import Tensor, nn
 from privlab import checks, runtime
 from privlab.attacks._distances import clipped, squared
 from privlab.attacks._lbfgs import Minima, minimise
-from privlab.attacks._matching import (
-    Matcher,
-    Reconstruction,
-    as_labels,
-    number_of_classes,
-    targets_of,
-    with_slopes,
-)
+from privlab.attacks._matching import Matcher, Reconstruction, as_labels, number_of_classes, targets_of, with_slopes
 from privlab.attacks._smooth import SPREADS, Coordinates
 from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient, Loss, binary_cross_entropy, cross_entropy

@@ -12,14 +12,7 @@ from torch import Tensor, nn
 
 from privlab import checks, runtime
 from privlab.attacks._distances import cosine
-from privlab.attacks._matching import (
-    LocalTraining,
-    Matcher,
-    Reconstruction,
-    as_labels,
-    number_of_classes,
-    targets_of,
-)
+from privlab.attacks._matching import LocalTraining, Matcher, Reconstruction, as_labels, number_of_classes, targets_of
 from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
 

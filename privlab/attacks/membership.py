@@ -148,13 +148,7 @@ def rmia(
 
 
 def shadow(
-    logits: Tensor,
-    labels: Tensor,
-    references: Tensor,
-    reference_labels: Tensor,
-    used: Tensor,
-    *,
-    by_class: bool = True,
+    logits: Tensor, labels: Tensor, references: Tensor, reference_labels: Tensor, used: Tensor, *, by_class: bool = True
 ) -> Tensor:
     """Shadow training: a classifier for each class learns from the adversary's models what a member looks like; `(N,)`.
 

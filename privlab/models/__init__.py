@@ -11,16 +11,5 @@ from privlab.models.resnet import resnet18
 from privlab.models.split_cnn import split_cnn
 from privlab.models.text import embedding_classifier
 
-__all__ = [
-    "INITIALISATIONS",
-    "alexnet",
-    "cut",
-    "embedding_classifier",
-    "fully_connected",
-    "initialise",
-    "lenet",
-    "mobile",
-    "resnet18",
-    "split_cnn",
-    "vgg_inspired",
-]
+__all__ = ["INITIALISATIONS", "alexnet", "cut", "embedding_classifier", "fully_connected", "initialise", "lenet"]
+__all__ += ["mobile", "resnet18", "split_cnn", "vgg_inspired"]

@@ -12,23 +12,8 @@ from privlab import checks, networks, runtime
 from privlab.sharing.losses import Craft, Loss, binary_cross_entropy, cross_entropy, right, value
 from privlab.sharing.messages import Gradient, Update, average, mean_update, usable
 
-__all__ = [
-    "Client",
-    "Gradient",
-    "Loss",
-    "Update",
-    "accuracy",
-    "average",
-    "binary_cross_entropy",
-    "cross_entropy",
-    "fed_avg",
-    "fed_bn",
-    "fed_sgd",
-    "gradient",
-    "local_update",
-    "mini_batches",
-    "update_as_gradient",
-]
+__all__ = ["Client", "Gradient", "Loss", "Update", "accuracy", "average", "binary_cross_entropy", "cross_entropy"]
+__all__ += ["fed_avg", "fed_bn", "fed_sgd", "gradient", "local_update", "mini_batches", "update_as_gradient"]
 Model = TypeVar("Model", bound=nn.Module)
 Trainer = Callable[..., Iterable[Update]]
 

@@ -80,12 +80,7 @@ def send(
 
 
 def accuracy(
-    parts: Split,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    protect: Protect | None = None,
-    seed: int | torch.Generator = 0,
+    parts: Split, images: Tensor, labels: Tensor, *, protect: Protect | None = None, seed: int | torch.Generator = 0
 ) -> float:
     """The share of images that the server classifies right from what it is sent, in [0, 1].
 
