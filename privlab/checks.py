@@ -90,15 +90,12 @@ def targets(name: str, value: object, count: int) -> None:
     if len(value) != count:
         raise ValueError(f"{name} holds {len(value)} labels for {count} images; give one row of labels per image")
     if value.dtype not in (torch.int64, torch.bool) and not value.is_floating_point():
-        raise TypeError(
-            f"{name} is {value.dtype} of shape {tuple(value.shape)}; give int64 or floats for labels (N, K)"
-        )
+        given = f"{name} is {value.dtype} of shape {tuple(value.shape)}"
+        raise TypeError(f"{given}; give int64 or floats for labels (N, K)")
     if value.numel() and not (value.min() >= 0 and value.max() <= 1):
         low, high = value.min().item(), value.max().item()
-        raise ValueError(
-            f"{name} of shape {tuple(value.shape)} has values in [{low:g}, {high:g}]; they are to be in [0, 1], "
-            "and class numbers int64 of shape (N,)"
-        )
+        given = f"{name} of shape {tuple(value.shape)} has values in [{low:g}, {high:g}]"
+        raise ValueError(f"{given}; they are to be in [0, 1], and class numbers int64 of shape (N,)")
     return None
 
 
@@ -121,9 +118,8 @@ def floats(name: str, value: object, form: str) -> None:
     if value.dim() != len(form.replace(",)", ")").split(",")) or not value.numel():
         raise ValueError(f"{name} has shape {tuple(value.shape)}; give {form}, not empty")
     if wrong := int((~value.isfinite()).sum()):
-        raise ValueError(
-            f"{wrong} numbers of {name} are not finite (NaN, inf); leave them out, or find where they come from"
-        )
+        given = f"{wrong} numbers of {name} are not finite (NaN, inf)"
+        raise ValueError(f"{given}; leave them out, or find where they come from")
 
 
 def layer(model: nn.Module, name: str, kind: type[nn.Module] | None = None) -> nn.Module:

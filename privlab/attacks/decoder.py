@@ -141,10 +141,8 @@ def _undo(name: str, layer: nn.Module, before: torch.Size, after: torch.Size) ->
     with torch.no_grad():
         back = nn.Sequential(*made)(torch.zeros(2, *after)).shape[1:]
     if back != before:
-        raise ValueError(
-            f"layer {name!r}, a {type(layer).__name__} from {tuple(before)} to {tuple(after)}, has no mirror; "
-            "cut before it, or build a decoder of your own"
-        )
+        given = f"layer {name!r}, a {type(layer).__name__} from {tuple(before)} to {tuple(after)}, has no mirror"
+        raise ValueError(f"{given}; cut before it, or build a decoder of your own")
     return made
 
 

@@ -24,10 +24,8 @@ def _bias(gradient: Gradient, layer: str, loss: Loss) -> Tensor:
             "of federated.cross_entropy, and federated.binary_cross_entropy of one output are"
         )
     if loss is cross_entropy and len(bias) == 1:
-        raise ValueError(
-            f"layer={layer!r} has one output, of which cross_entropy is always 0; name the client's own: "
-            "loss=federated.binary_cross_entropy"
-        )
+        given = f"layer={layer!r} has one output, of which cross_entropy is always 0"
+        raise ValueError(f"{given}; name the client's own: loss=federated.binary_cross_entropy")
     return bias
 
 

@@ -133,9 +133,8 @@ def _through_convolution(name: str, part: nn.Conv2d, maps: Tensor, random: torch
     if any(size % 2 == 0 for size in kernel):
         raise ValueError(f"{name} has the kernel {kernel}: an even one has no middle, at which to pass a pixel on")
     if any(step != 1 for step in stride):
-        raise ValueError(
-            f"{name} has the stride {stride}: one filter a channel skips pixels; stride 1 carries them all"
-        )
+        given = f"{name} has the stride {stride}: one filter a channel skips pixels"
+        raise ValueError(f"{given}; stride 1 carries them all")
     middle = tuple(size // 2 for size in kernel)
     reach = tuple(step * half for step, half in zip(dilation, middle, strict=True))
     if part.padding not in ("same", reach):

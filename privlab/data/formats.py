@@ -55,10 +55,8 @@ def writers(path: Path, labels: np.ndarray, split: str) -> np.ndarray:
     other = rows[:count, 0] != labels
     if other.any():
         row = int(other.argmax())
-        raise ValueError(
-            f"{path} has the digit {rows[row, 0]} in its row {row}, and MNIST's label of that image is {labels[row]}; "
-            "fetch both again"
-        )
+        given = f"{path} has the digit {rows[row, 0]} in its row {row}"
+        raise ValueError(f"{given}, and MNIST's label of that image is {labels[row]}; fetch both again")
     return rows[:count, 2].astype(np.int64)
 
 

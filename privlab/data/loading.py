@@ -168,9 +168,8 @@ def _beats(entry: Entry, found: list[sums.Found], split: str) -> Signals:
     with reading(path):
         raw, labels, classes, about = (formats if path.is_dir() else arrays).beats(path, split)
     if raw.min() < 0 or raw.max() > _ADC:
-        raise ValueError(
-            f"{path} holds values from {raw.min()} to {raw.max()}; give those of the converter, 0 to {_ADC}"
-        )
+        given = f"{path} holds values from {raw.min()} to {raw.max()}"
+        raise ValueError(f"{given}; give those of the converter, 0 to {_ADC}")
     values, numbers = torch.from_numpy((raw / _ADC).astype(np.float32)), _classes(entry.name, path, labels, classes)
     checksum, source = _origin(found, raw, labels)
     return Signals(entry.name, split, values[:, None], numbers, classes, source, checksum, **_tensors(about))
@@ -231,9 +230,8 @@ def _text(name, split, parts, labels, known, classes, words, length, source, che
 def _table(entry: Entry, split: str, values: np.ndarray, labels: np.ndarray, features, source, checksum) -> Table:
     numbers = torch.from_numpy(labels.astype(np.int64))
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(entry.classes):
-        raise ValueError(
-            f"{entry.name} holds labels from {labels.min()} to {labels.max()}, of {len(entry.classes)} classes"
-        )
+        given = f"{entry.name} holds labels from {labels.min()} to {labels.max()}"
+        raise ValueError(f"{given}, of {len(entry.classes)} classes")
     return Table(entry.name, split, torch.from_numpy(values), numbers, entry.classes, features, source, checksum)
 
 
@@ -276,9 +274,8 @@ def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None,
         found = _of_split(entry, found, split)
         images, targets = map(_idx, found[:2])
         if (images.ndim, targets.ndim) != (3, 1):
-            raise ValueError(
-                f"{path} is of shape {images.shape}, its labels {targets.shape}; expected (N, H, W) and (N,)"
-            )
+            given = f"{path} is of shape {images.shape}, its labels {targets.shape}"
+            raise ValueError(f"{given}; expected (N, H, W) and (N,)")
         if found[2:]:
             about["users"] = formats.writers(found[2].path, targets, split)
     else:

@@ -149,10 +149,8 @@ def _grouped(path: Path, inside: dict[str, str]) -> dict[str, str]:
         return {name: PurePosixPath(name).stem.split("_")[0] for name in inside}
     if loose:
         folders = some(in_order(set(firsts.values()) - {""}))
-        raise ValueError(
-            f"{path} holds pictures beside the class folders {folders}: {some(loose)}; move each into the folder of "
-            "its class"
-        )
+        given = f"{path} holds pictures beside the class folders {folders}: {some(loose)}"
+        raise ValueError(f"{given}; move each into the folder of its class")
     return firsts
 
 

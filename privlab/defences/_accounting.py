@@ -135,10 +135,8 @@ def _search_rdp(target: float, delta: float, sample_rate: float, steps: int) -> 
             f"epsilon={target:g} is too low: with RDP orders up to {HIGHER_ORDERS[-1]} no noise is shown to spend less "
             f"than {least:.2g} at delta={delta:g}; give a larger epsilon or delta"
         )
-    raise ValueError(
-        f"epsilon={target:g} needs a noise multiplier above {MAX_SIGMA:g} for {steps} steps; give a larger epsilon, or "
-        "fewer steps"
-    )
+    given = f"epsilon={target:g} needs a noise multiplier above {MAX_SIGMA:g} for {steps} steps"
+    raise ValueError(f"{given}; give a larger epsilon, or fewer steps")
 
 
 def _least(delta: float, order: int) -> float:

@@ -45,9 +45,8 @@ def _checked(attack: Craft) -> Craft:
         made = attack(model, images, labels)
         if not isinstance(made, Tensor) or made.shape != images.shape or not made.isfinite().all():
             form = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-            raise ValueError(
-                f"the attack makes {form} of images {tuple(images.shape)}; give finite ones in the same shape"
-            )
+            given = f"the attack makes {form} of images {tuple(images.shape)}"
+            raise ValueError(f"{given}; give finite ones in the same shape")
         return made.detach()
 
     return craft

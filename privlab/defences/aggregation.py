@@ -140,6 +140,5 @@ def _distances(stacked: Tensor) -> Tensor:
 def _bears(updates: Sequence[Update], f: int, least: int) -> None:
     checks.whole("f", f, 0)
     if len(updates) < least:
-        raise ValueError(
-            f"f={f} needs {least} updates or more, and there are {len(updates)}; lower f, or ask more clients"
-        )
+        given = f"f={f} needs {least} updates or more, and there are {len(updates)}"
+        raise ValueError(f"{given}; lower f, or ask more clients")

@@ -40,10 +40,8 @@ def _check_model(model: nn.Module) -> None:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         wrong = "all its parameters are frozen"
     if wrong:
-        raise ValueError(
-            f"this model cannot be trained with DP-SGD ({wrong}); it takes a model in train mode, with parameters to "
-            "train, and without BatchNorm (resnet18 has norm='group')"
-        )
+        given = f"this model cannot be trained with DP-SGD ({wrong}); it takes a model in train mode"
+        raise ValueError(f"{given}, with parameters to train, and without BatchNorm (resnet18 has norm='group')")
 
 
 @dataclass(frozen=True)

@@ -202,10 +202,8 @@ def _round(
         )
     survivors = [u for u in range(count) if u not in dropouts]
     if len(survivors) < threshold:
-        raise ValueError(
-            f"{len(survivors)} of {count} clients are left, and threshold={threshold}; the masks stay on: "
-            "begin the round again"
-        )
+        given = f"{len(survivors)} of {count} clients are left, and threshold={threshold}"
+        raise ValueError(f"{given}; the masks stay on: begin the round again")
     return survivors, threshold
 
 

@@ -52,18 +52,15 @@ def _dense(model: nn.Module, layer: str | None) -> str:
 def _check_alone(model: nn.Module, layer: str, images: Tensor, inputs: Tensor) -> None:
     """That each example's inputs `(B, L)` of the layer are its own, whatever else is in the mini-batch."""
     if inputs.dim() != 2:
-        raise ValueError(
-            f"layer={layer!r} reads {tuple(inputs.shape)}; choose one that reads a row of numbers an image"
-        )
+        given = f"layer={layer!r} reads {tuple(inputs.shape)}"
+        raise ValueError(f"{given}; choose one that reads a row of numbers an image")
     try:
         alone = torch.cat([networks.input_of(model, layer, image[None]) for image in images])
     except ValueError:
         alone = torch.full_like(inputs, torch.nan)  # BatchNorm of a single number each does not run at all
     if not torch.allclose(alone, inputs, rtol=1e-3, atol=1e-4 * float(inputs.abs().max())):
-        raise ValueError(
-            f"what layer={layer!r} reads of an image depends on the other images or on chance (BatchNorm or dropout in "
-            "train mode); put the model in eval mode"
-        )
+        given = f"what layer={layer!r} reads of an image depends on the other images or on chance"
+        raise ValueError(f"{given} (BatchNorm or dropout in train mode); put the model in eval mode")
 
 
 def gradient(

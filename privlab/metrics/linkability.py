@@ -128,9 +128,8 @@ def _present(scores: Tensor, users: Tensor) -> Tensor:
         _check(scores, users)
         return torch.arange(scores.shape[1], device=users.device) == users[:, None]
     if users.shape != scores.shape or not users.any() or not scores.isfinite().all():
-        raise ValueError(
-            f"scores are {tuple(scores.shape)} and users bool {tuple(users.shape)}; give two (N, U), finite"
-        )
+        given = f"scores are {tuple(scores.shape)} and users bool {tuple(users.shape)}"
+        raise ValueError(f"{given}; give two (N, U), finite")
     return users
 
 

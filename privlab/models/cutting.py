@@ -28,7 +28,5 @@ def _check_apart(first: nn.Sequential, second: nn.Sequential, after: str) -> Non
     held = {id(value): name for name, value in itertools.chain(first.named_parameters(), first.named_buffers())}
     for name, value in itertools.chain(second.named_parameters(), second.named_buffers()):
         if id(value) in held:
-            raise ValueError(
-                f"cut={after!r} parts {held[id(value)]!r} from {name!r}, which are one and the same numbers; "
-                "cut where both are on one side, or give each its own"
-            )
+            given = f"cut={after!r} parts {held[id(value)]!r} from {name!r}, which are one and the same numbers"
+            raise ValueError(f"{given}; cut where both are on one side, or give each its own")

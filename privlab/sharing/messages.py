@@ -35,10 +35,8 @@ class Gradient:
         except KeyError:
             has = [key.removesuffix(".bias") for key in self.tensors if key.endswith(".bias")]
             has = [key for key in has if f"{key}.weight" in self.tensors]
-            raise ValueError(
-                f"layer={name!r}: this gradient has no weight and bias of that name; "
-                f"choose one of {', '.join(has) or '(none)'}"
-            ) from None
+            given = f"layer={name!r}: this gradient has no weight and bias of that name"
+            raise ValueError(f"{given}; choose one of {', '.join(has) or '(none)'}") from None
 
 
 class Update(dict[str, Tensor]):

@@ -110,10 +110,8 @@ def fit_and_ask(
     """
     _check(inputs, labels)
     if used.dim() != 2 or used.dtype != torch.bool or used.shape[1] != len(inputs) or not used.any(1).all():
-        raise ValueError(
-            f"used is {used.dtype} of shape {tuple(used.shape)}; expected bool (M, {len(inputs)}), and in every row "
-            "at least one"
-        )
+        given = f"used is {used.dtype} of shape {tuple(used.shape)}"
+        raise ValueError(f"{given}; expected bool (M, {len(inputs)}), and in every row at least one")
     checks.whole("workers", workers)
     about = inputs if asked is None else asked
     place = None if folder is None else Path(folder)
@@ -164,7 +162,6 @@ def _check(inputs: Tensor, labels: Tensor) -> None:
         form = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(f"inputs are {form}; give a tensor (N, ...) with at least one example")
     if inputs.is_floating_point() and not inputs.isfinite().all():
-        raise ValueError(
-            f"{int((~inputs.isfinite()).sum())} of the inputs' values are not finite; fill or leave them out"
-        )
+        given = f"{int((~inputs.isfinite()).sum())} of the inputs' values are not finite"
+        raise ValueError(f"{given}; fill or leave them out")
     checks.targets("labels", labels, len(inputs))

@@ -86,9 +86,8 @@ def _check(model: nn.Module, clients: Sequence[Client], loss: Loss) -> None:
     with _in_words():
         each = _each(loss)(made, labels)
     if not torch.allclose(each.mean(), mean, 1e-3, 1e-5, equal_nan=True):
-        raise ValueError(
-            f"the loss is not the mean over examples ({mean:g}, and their mean {each.mean():g}); {_ONE_BY_ONE}"
-        )
+        given = f"the loss is not the mean over examples ({mean:g}, and their mean {each.mean():g})"
+        raise ValueError(f"{given}; {_ONE_BY_ONE}")
 
 
 def _train(
@@ -179,9 +178,8 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ValueError(
-            f"clients with this network or loss cannot stand side by side ({error}); {_ONE_BY_ONE}"
-        ) from error
+        given = f"clients with this network or loss cannot stand side by side ({error})"
+        raise ValueError(f"{given}; {_ONE_BY_ONE}") from error
 
 
 def _each(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
