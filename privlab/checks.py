@@ -4,7 +4,7 @@ Each error says what was given, what is allowed and, where it helps, what to do.
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sized
 
 import numpy as np
 import torch
@@ -48,6 +48,12 @@ def sizes(**given: Iterable[object]) -> None:
     for name, values in given.items():
         for value in values:
             whole(name, value)
+
+
+def some(what: str, given: Sized) -> None:
+    """Raise ValueError where there is none of what is `given`."""
+    if not len(given):
+        raise ValueError(f"there are no {what}; give at least one")
 
 
 def training(lr: object, **counts: object) -> None:

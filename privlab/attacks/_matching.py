@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from privlab import checks, networks
 from privlab.attacks import _steady
-from privlab.attacks._distances import Objective, Part, flats
+from privlab.attacks._distances import Objective, Part, Victims, flats
 from privlab.attacks._layerwise import Layers
-from privlab.attacks._sent import Victims
 from privlab.attacks._trials import LocalTraining, Plain, Proof, Together
 from privlab.sharing import losses
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
@@ -155,8 +154,7 @@ class Matcher:
 
 
 def _common_size(gradients: Sequence[Gradient]) -> int:
-    if not gradients:
-        raise ValueError("there are no gradients; give at least one")
+    checks.some("gradients", gradients)
     sizes = {g.examples for g in gradients}
     if len(sizes) > 1:
         raise ValueError(f"the gradients are of mini-batches of {sorted(sizes)}; attack one size at a time")

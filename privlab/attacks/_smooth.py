@@ -23,9 +23,8 @@ class Coordinates:
     def __init__(self, shape: Sequence[int], like: Tensor) -> None:
         self.sides = list(shape[1:])[-2:]
         self.bases = [_cosines(side).to(like) for side in self.sides]
-        grid = (
-            torch.meshgrid(*[torch.arange(side).square() for side in self.sides], indexing="ij") if self.sides else ()
-        )
+        squares = [torch.arange(side).square() for side in self.sides]
+        grid = torch.meshgrid(*squares, indexing="ij") if squares else ()
         amounts = (1 + sum(grid, torch.zeros(1)) / KNEE**2).rsqrt()
         self.amounts = (amounts / amounts.square().mean().sqrt()).to(like)
 

@@ -155,15 +155,13 @@ def _transposed(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, before: torch.Size, af
     padding = layer.padding
     if isinstance(padding, str):
         padding = tuple((span + 1) // 2 if padding == "same" else 0 for span in spans)
-    missing = [  # the rows and columns that the convolution's last stride left out
-        big - ((small - 1) * step - 2 * pad + span + 1)
-        for big, small, step, pad, span in zip(before[1:], after[1:], stride, padding, spans, strict=True)
-    ]
+    sides = zip(before[1:], after[1:], stride, padding, spans, strict=True)
+    # The rows and columns that the convolution's last stride left out.
+    missing = [big - ((small - 1) * step - 2 * pad + span + 1) for big, small, step, pad, span in sides]
     fits = all(0 <= gap < max(a, b) for gap, a, b in zip(missing, stride, dilation, strict=True))
     extra = tuple(missing) if fits else 0
-    undone = skip_init(
-        kind, after[0], before[0], layer.kernel_size, stride, padding, extra, groups=layer.groups, dilation=dilation
-    )
+    form = after[0], before[0], layer.kernel_size, stride, padding, extra
+    undone = skip_init(kind, *form, groups=layer.groups, dilation=dilation)
     return [undone, *([] if fits else [nn.Upsample(size=tuple(before[1:]))]), nn.ReLU()]
 
 

@@ -79,12 +79,9 @@ def reconstruct(
     how = partial(minimise, iterations=iterations, tolerance=tolerance)
     found = _begun(problem, problem.starts(*form, seed), form, every, how, watch)
     chosen = as_labels(problem.targets(found.points, _victims(form, found.points)), loss)
-    return Reconstruction(
-        problem.images(found.points).view(*form, *problem.batch),
-        chosen.view(*form, *chosen.shape[1:]),
-        found.values.view(form),
-        found.iterations.view(form),
-    )
+    images = problem.images(found.points).view(*form, *problem.batch)
+    guessed = chosen.view(*form, *chosen.shape[1:])
+    return Reconstruction(images, guessed, found.values.view(form), found.iterations.view(form))
 
 
 def _victims(form: tuple[int, int], like: Tensor) -> Tensor:

@@ -99,8 +99,7 @@ def labels(
     untrained. layer: the last one, found where it is not given. Raises ValueError where the logits are not a dense
     layer's outputs, unchanged, and like `single`.
     """
-    if not gradients:
-        raise ValueError("there are no gradients; give at least one")
+    checks.some("gradients", gradients)
     noise = _noise(model, shape, runtime.generator(runtime.derive(seed, "noise")))
     with networks.untouched(model), networks.dice(model, seed), torch.no_grad():
         made = networks.logits(model, noise, "noise")

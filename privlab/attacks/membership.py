@@ -167,9 +167,8 @@ def shadow(
     everybody = _member_odds(theirs.flatten(0, 1), inside.flatten())
     scores = torch.empty(len(logits), dtype=torch.float64)
     for group in labels.unique() if by_class else [None]:
-        asked, known = (
-            (slice(None),) * 2 if group is None else ((labels == group).cpu(), (reference_labels == group).cpu())
-        )
+        asked: slice | Tensor = slice(None) if group is None else (labels == group).cpu()
+        known: slice | Tensor = slice(None) if group is None else (reference_labels == group).cpu()
         members = inside[:, known].flatten()
         enough = 2 <= int(members.sum()) <= len(members) - 2
         learned = _member_odds(theirs[:, known].flatten(0, 1), members) if enough else everybody

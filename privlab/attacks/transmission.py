@@ -33,10 +33,8 @@ class Transmission:
     def restore(self, gradient: Gradient) -> Gradient:
         """The layer's gradient with respect to the input itself: `(N, L)`, as if it were the first layer."""
         weight, bias = gradient.layer(self.layer)
-        name = self.layer
-        return Gradient(
-            {f"{name}.weight": weight[:, self.columns] / self.scales, f"{name}.bias": bias}, gradient.examples
-        )
+        tensors = {f"{self.layer}.weight": weight[:, self.columns] / self.scales, f"{self.layer}.bias": bias}
+        return Gradient(tensors, gradient.examples)
 
     @torch.no_grad()
     def load(self, weights: Tensor) -> nn.Sequential:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +208,10 @@ def _embedded(entry: Entry, split: str, size: int | None, words: int, length: in
         parts, labels = text.passages(texts, topics, length)
         return _text(entry.name, split, parts, labels, parts, names, words, length, "embedded")
     if entry.name == "tumours":
-        values, classes, features = embedded.tumours(split)
-        return _table(entry, split, values, classes, features, "embedded", embedded.checksum(values, classes))
+        values, kinds, features = embedded.tumours(split)
+        held = torch.from_numpy(values), torch.from_numpy(kinds.astype(np.int64))
+        checksum = embedded.checksum(values, kinds)
+        return Table(entry.name, split, *held, entry.classes, features, "embedded", checksum)
     images, targets = embedded.patches(split, size or 32) if entry.name == "patches" else embedded.digits(split)
     numbers = torch.from_numpy(targets.astype(np.int64))
     checksum = embedded.checksum(images, targets)
@@ -227,26 +228,18 @@ def _text(name, split, parts, labels, known, classes, words, length, source, che
     return Text(name, split, tokens, numbers, tuple(classes), vocabulary, source, checksum)
 
 
-def _table(entry: Entry, split: str, values: np.ndarray, labels: np.ndarray, features, source, checksum) -> Table:
-    numbers = torch.from_numpy(labels.astype(np.int64))
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(entry.classes):
-        given = f"{entry.name} holds labels from {labels.min()} to {labels.max()}"
-        raise ValueError(f"{given}, of {len(entry.classes)} classes")
-    return Table(entry.name, split, torch.from_numpy(values), numbers, entry.classes, features, source, checksum)
-
-
 def _records(entry: Entry, found: list[sums.Found], split: str) -> Table:
-    of_split, users = _of_split(entry, found, split), None
+    of_split, about = _of_split(entry, found, split), dict[str, np.ndarray]()
     with reading(of_split[0].path):
         if entry.name == "location30":
             values, labels, features = tables.location(found[0].path)
         elif entry.name == "heart-disease":
-            values, labels, features, users = tables.heart([each.path for each in found])
+            values, labels, features, about["users"] = tables.heart([each.path for each in found])
         else:
             values, labels, features = tables.adult(of_split[0].path, found[0].path)
     checksum, source = _origin(of_split, values, labels)
-    made = _table(entry, split, values, labels, features, source, checksum)
-    return made if users is None else replace(made, users=torch.from_numpy(users))
+    held = torch.from_numpy(values), _classes(entry.name, of_split[0].path, labels, entry.classes)
+    return Table(entry.name, split, *held, entry.classes, features, source, checksum, **_tensors(about))
 
 
 def _reviews(entry: Entry, found: sums.Found, split: str, words: int, length: int) -> Text:

@@ -40,10 +40,8 @@ def images(
         if not tree.pictures:
             raise ValueError(_nothing(path, tree))
         chosen, classes = _classes(path, tree, split)
-        about = {
-            "left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures)),
-            "folders without a picture": _empty(tree),
-        }
+        about = {"left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures))}
+        about["folders without a picture"] = _empty(tree)
         labels = np.array([classes.index(group) for group in chosen.values()], np.int64)
         return pixels(path, tree, chosen, size, channels, about), labels, tuple(classes)
 

@@ -110,7 +110,6 @@ def _same(path: Path, wanted: str) -> None:
 
 
 def _altered(path: Path, wanted: str, actual: str, who: str) -> str:
-    return (
-        f"{path} is not the file that {who} describes: expected {wanted}, got {actual}. It was left as it is; "
-        f"delete it and fetch it again, or list a copy you trust in a {_NAME} in the folder of PRIVLAB_DATA."
-    )
+    given = f"{path} is not the file that {who} describes: expected {wanted}, got {actual}. It was left as it is"
+    copy = f"list a copy you trust in a {_NAME} in the folder of PRIVLAB_DATA"
+    return f"{given}; delete it and fetch it again, or {copy}."

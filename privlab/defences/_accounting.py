@@ -98,10 +98,8 @@ def _check(delta: float, sample_rate: float, steps: int, accountant: str, exampl
     allowed = 1 / examples if examples else min(sample_rate, CERTAIN)
     if delta >= allowed:
         of = f"1 / examples = {allowed:.3g}" if examples else f"{allowed:.3g}, which is 1/N at least"
-        warnings.warn(
-            f"delta={delta:g} is not below {of}: that allows an example to be published whole; choose a smaller one",
-            stacklevel=3,
-        )
+        given = f"delta={delta:g} is not below {of}: that allows an example to be published whole"
+        warnings.warn(f"{given}; choose a smaller one", stacklevel=3)
 
 
 def _rdp(noise: float, delta: float, sample_rate: float, steps: int) -> float:

@@ -88,8 +88,7 @@ def aggregate(
     if isinstance(updates, Mapping | Tensor) or not isinstance(updates, Iterable):
         raise TypeError(f"updates is a {type(updates).__name__}; give a list of them, one of each client")
     updates = list(updates)
-    if not updates:
-        raise ValueError("there are no updates; give at least one")
+    checks.some("updates", updates)
     for update in updates:
         _check(update)
     shapes = [{name: tuple(each.shape) for name, each in update.items()} for update in updates]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
 from privlab.sharing.losses import Craft, Loss, binary_cross_entropy, cross_entropy, right, value
-from privlab.sharing.messages import Gradient, Update, average, mean_update, usable
+from privlab.sharing.messages import Gradient, Update, apply, average, mean_update, usable
 
 __all__ = ["Client", "Gradient", "Loss", "Update", "accuracy", "average", "binary_cross_entropy", "cross_entropy"]
 __all__ += ["fed_avg", "fed_bn", "fed_sgd", "gradient", "local_update", "mini_batches", "update_as_gradient"]
@@ -53,11 +53,8 @@ def gradient(
     checks.inputs("images", images)
     checks.targets("labels", labels, len(images))
     inside = {id(each) for name in layers for each in checks.layer(model, name).parameters()}
-    wanted = {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and (not layers or id(parameter) in inside)
-    }
+    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    wanted = {name: each for name, each in trained.items() if not layers or id(each) in inside}
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with networks.untouched(model), torch.enable_grad():
         with networks.dice(model, seed):
@@ -81,13 +78,6 @@ def _changed(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str, Tensor
     """The buffers that are no longer what they were."""
     now = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     return {name: each for name, each in now.items() if name not in before or not torch.equal(each, before[name])}
-
-
-@torch.no_grad()
-def _load_buffers(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    held = dict(model.named_buffers())
-    for name, new in buffers.items():
-        held[name].copy_(new)
 
 
 def mini_batches(client: Client, size: int, random: torch.Generator) -> list[Tensor]:
@@ -118,11 +108,8 @@ def fed_sgd(
     averages of BatchNorm, are shared as `Gradient.buffers` and averaged by examples.
     Source: McMahan et al. 2017, Algorithm 1 with E = 1; "Curious", eq. 1.
     """
-    checks.whole("rounds", rounds)
-    checks.whole("batch", batch)
-    checks.number("lr", lr, 0, open_low=True)
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
+    checks.training(lr, rounds=rounds, batch=batch)
+    checks.some("clients", clients)
     model = networks.duplicate(model)
     random = runtime.generator(runtime.derive(seed, "fed_sgd"))
     chance = runtime.generator(runtime.derive(seed, "dropout"))
@@ -140,11 +127,7 @@ def fed_sgd(
         if not received:  # all were trapped: nothing to learn from
             continue
         mean = average(received)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name in mean.tensors:
-                    parameter.sub_(lr * mean[name])
-        _load_buffers(model, mean.buffers)
+        apply(model, Update({name: -lr * mean[name] for name in mean}, mean.buffers))
     return model
 
 
@@ -198,58 +181,10 @@ def update_as_gradient(update: Mapping[str, Tensor], examples: int, *, lr: float
     return Gradient(gradients, examples, update.buffers if isinstance(update, Update) else {})
 
 
-@dataclass(frozen=True)
-class _Training:
-    rounds: int
-    epochs: int
-    batch: int
-    lr: float
-    loss: Loss
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "epochs", "batch"):
-            checks.whole(name, getattr(self, name))
-        checks.number("lr", self.lr, 0, open_low=True)
-
-
-def _rounds(
-    models: Sequence[nn.Module],
-    clients: Sequence[Client],
-    how: _Training,
-    listen: Callable[[int, int, Update], None] | None,
-    hide: tuple[str, ...] = (),
-) -> Iterator[Iterator[Update]]:
-    """In each round the update of every client, which trains its own of the models; all draw from one generator."""
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
-    random = runtime.generator(runtime.derive(how.seed, "fed_avg"))
-    setting: dict[str, Any] = {"epochs": how.epochs, "batch": how.batch}
-
-    def answers(number: int) -> Iterator[Update]:
-        for index, (model, client) in enumerate(zip(models, clients, strict=True)):
-            update = local_update(model, client, **setting, lr=how.lr, random=random, loss=how.loss)
-            if listen:
-                listen(number, index, _without(update, hide))
-            yield update
-
-    return (answers(number) for number in range(how.rounds))
-
-
 def _without(update: Update, layers: tuple[str, ...]) -> Update:
-    sent, buffers = (
-        {name: each for name, each in part.items() if not layers or not name.startswith(layers)}
-        for part in (update, update.buffers)
-    )
+    parts = update, update.buffers
+    sent, buffers = ({name: each for name, each in part.items() if not name.startswith(layers)} for part in parts)
     return Update(sent, buffers)
-
-
-@torch.no_grad()
-def _apply(model: nn.Module, update: Update) -> None:
-    weights = dict(model.named_parameters())
-    for name, change in update.items():
-        weights[name].add_(change)
-    _load_buffers(model, update.buffers)
 
 
 def fed_avg(
@@ -282,14 +217,13 @@ def fed_avg(
     numbers that are not finite is dropped, with a warning that names its client. A round of which nothing is left
     changes nothing. Source: McMahan et al. 2017, Algorithm 1.
     """
-    how = _Training(rounds, epochs, batch, lr, loss, seed)
+    checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
     checks.number("fraction", fraction, 0, 1, open_low=True)
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
+    checks.some("clients", clients)
     shared, random = networks.duplicate(model), runtime.generator(runtime.derive(seed, "fed_avg"))
     draw = runtime.generator(runtime.derive(seed, "clients"))
     setting: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "loss": loss, "random": random}
-    for number in range(how.rounds):
+    for number in range(rounds):
         chosen = list(range(len(clients)))
         if fraction < 1:
             chosen = torch.randperm(len(clients), generator=draw)[: max(1, round(fraction * len(clients)))].tolist()
@@ -303,7 +237,7 @@ def fed_avg(
             total = aggregate(sound) if sound else Update({}, {})
         else:
             total = mean_update(heard, [1 if equal else len(each.labels) for each in some])
-        _apply(shared, total)
+        apply(shared, total)
     return shared
 
 
@@ -343,15 +277,21 @@ def fed_bn(
     norms = tuple(f"{name}." for name, layer in model.named_modules() if isinstance(layer, kinds))
     if not norms:
         raise ValueError(f"this {type(model).__name__} has no BatchNorm to keep at the clients; use fed_avg")
-    how = _Training(rounds, epochs, batch, lr, loss, seed)
+    checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
+    checks.some("clients", clients)
+    random = runtime.generator(runtime.derive(seed, "fed_avg"))
     counts = [len(client.labels) for client in clients]
-    for answers in _rounds(own, clients, how, listen, norms):
-        updates = list(answers)
+    for number in range(rounds):
+        updates = []
+        for index, (mine, client) in enumerate(zip(own, clients, strict=True)):
+            updates.append(local_update(mine, client, epochs=epochs, batch=batch, lr=lr, random=random, loss=loss))
+            if listen:
+                listen(number, index, _without(updates[-1], norms))
         mean = mean_update([_without(update, norms) for update in updates], counts)
         for mine, update in zip(own, updates, strict=True):
             kept = {name: change for name, change in update.items() if name.startswith(norms)}
             counted = {name: each for name, each in update.buffers.items() if name.startswith(norms)}
-            _apply(mine, Update({**mean, **kept}, {**mean.buffers, **counted}))
+            apply(mine, Update({**mean, **kept}, {**mean.buffers, **counted}))
     return own
 
 

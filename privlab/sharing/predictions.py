@@ -70,8 +70,7 @@ def fit(
 def predict(model: nn.Module, inputs: Tensor, *, batch: int = 512) -> Tensor:
     """What the model answers to each input: logits `(N, K)`, in eval mode, `batch` inputs at a time; no gradients."""
     checks.whole("batch", batch)
-    if not len(inputs):
-        raise ValueError("there are no inputs; give at least one")
+    checks.some("inputs", inputs)
     with networks.measured(model):
         return torch.cat([networks.logits(model, part, "inputs") for part in inputs.split(batch)])
 

@@ -125,8 +125,7 @@ def train(
     """
     checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
     checks.one_of("weights", weights, WEIGHTS)
-    if not owners:
-        raise ValueError("there are no data owners; give at least one")
+    checks.some("data owners", owners)
     parts, random = segments(model, cut), runtime.generator(runtime.derive(seed, "split"))
     if not model.training:
         parts.owner.train(), parts.server.train()
@@ -231,10 +230,9 @@ def _bytes(tensor: Tensor) -> int:
 
 def _optimisers(parts: Split, lr: float) -> Optimisers:
     nothing = [torch.zeros(1, requires_grad=True)]
-    return (
-        torch.optim.Adam(list(parts.owner.parameters()) or nothing, lr=lr, fused=True),
-        torch.optim.Adam(list(parts.server.parameters()) or nothing, lr=lr, fused=True),
-    )
+    weights = (list(segment.parameters()) or nothing for segment in (parts.owner, parts.server))
+    owner, server = (torch.optim.Adam(each, lr=lr, fused=True) for each in weights)
+    return owner, server
 
 
 def _state(parts: Split) -> dict[str, Tensor]:

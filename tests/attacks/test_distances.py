@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from privlab.attacks._distances import Flat, Outer, clipped, cosine, flats, squared
-from privlab.attacks._sent import Sent, Victims
+from privlab.attacks._distances import Flat, Outer, Sent, Victims, clipped, cosine, flats, squared
 
 TRIALS, ROWS, COLUMNS = 4, 5, 7
 
