@@ -4,7 +4,7 @@ Each error says what was given, what is allowed and, where it helps, what to do.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sized
+from collections.abc import Callable, Collection, Iterable, Sized
 
 import numpy as np
 import torch
@@ -48,6 +48,12 @@ def sizes(**given: Iterable[object]) -> None:
     for name, values in given.items():
         for value in values:
             whole(name, value)
+
+
+def if_given(check: Callable[..., None], name: str, value: object, *limits, **how) -> None:
+    """Make a check of this module, such as `whole`, of a value that may be None, which is let pass."""
+    if value is not None:
+        check(name, value, *limits, **how)
 
 
 def some(what: str, given: Sized) -> None:

@@ -5,10 +5,9 @@ and the squared distance of a multiple of it. What an attack minimises is made o
 the forms in which trials are compared with it: each is made once, not at every step.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -63,18 +62,16 @@ class Victims:
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         self.values = values
         self._axes = {name: value.dim() - 1 for name, value in values.items()}
-        self._kept: OrderedDict[tuple[int, ...], Chosen] = OrderedDict()
+        self._kept = lru_cache(_KEPT)(self._chosen)
 
     def of(self, victim: Tensor) -> Chosen:
         """For trials on these victims, `(T,)`."""
         numbers = tuple(victim.tolist())
-        key = numbers[:1] if len(set(numbers)) == 1 else numbers
-        if key not in self._kept:
-            of = key[0] if len(key) == 1 else victim
-            self._kept[key] = Chosen({name: value[of] for name, value in self.values.items()}, self._axes)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return self._kept[key]
+        return self._kept(numbers[:1] if len(set(numbers)) == 1 else numbers)
+
+    def _chosen(self, numbers: tuple[int, ...]) -> Chosen:
+        of = numbers[0] if len(numbers) == 1 else list(numbers)
+        return Chosen({name: value[of] for name, value in self.values.items()}, self._axes)
 
 
 class _SquaredNorm(Function):
@@ -158,10 +155,7 @@ def flats(found: Mapping[str, Tensor], sent: Chosen) -> list[Part]:
 
 
 def _total(values: Sequence[Tensor]) -> Tensor:
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
+    return sum(values[1:], values[0])
 
 
 def squared(parts: Sequence[Part], factor: Tensor | None = None) -> Tensor:

@@ -223,9 +223,8 @@ class _Moments:
         """One variance within examples for all."""
         free = self.count.sum() - len(self.count)
         if free <= 0:
-            raise ValueError(
-                "no example has two references of a sort, so that no variance can be told; give more references"
-            )
+            few = "no example has two references of a sort, so that no variance can be told"
+            raise ValueError(f"{few}; give more references")
         return (self.squares.sum() / free).clamp_min(1e-12)
 
     def predictive(self, strength: float) -> tuple[Tensor, Tensor, Tensor]:

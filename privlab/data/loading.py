@@ -72,14 +72,10 @@ def load(
 
 def check(size: int | None, channels: int | None, words: int | None = None, length: int | None = None) -> None:
     """Raise for a setting that no data set could have."""
-    if size is not None:
-        checks.whole("size", size, 1, _LARGEST_SIDE)
-    if channels is not None:
-        checks.one_of("channels", channels, (1, 3))
-    if words is not None:
-        checks.whole("words", words, 3)
-    if length is not None:
-        checks.whole("length", length, 1, _LONGEST)
+    checks.if_given(checks.whole, "size", size, 1, _LARGEST_SIDE)
+    checks.if_given(checks.one_of, "channels", channels, (1, 3))
+    checks.if_given(checks.whole, "words", words, 3)
+    checks.if_given(checks.whole, "length", length, 1, _LONGEST)
 
 
 def _path(name: str) -> tuple[Path, Path | None]:

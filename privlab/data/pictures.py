@@ -109,12 +109,10 @@ def _classes(path: Path, tree: Tree, split: str) -> tuple[dict[str, str], list[s
         inside = {name: again[rest] for name, rest in below.items()}
     if split not in parts.values():
         held = sorted(set(parts.values()))
-        raise ValueError(
-            f"{path} is one set of images, taken as split={held[0]!r}; for split={split!r} load another path, or put "
-            "the pictures into folders train and test"
-            if len(held) == 1
-            else f"{path} has no folder for split={split!r}; choose one of {', '.join(held)}"
-        )
+        if len(held) > 1:
+            raise ValueError(f"{path} has no folder for split={split!r}; choose one of {', '.join(held)}")
+        given = f"{path} is one set of images, taken as split={held[0]!r}; for split={split!r} load another path"
+        raise ValueError(f"{given}, or put the pictures into folders train and test")
     groups = _grouped(path, inside)
     return {name: groups[name] for name in inside if parts[name] == split}, in_order(groups.values())
 

@@ -93,8 +93,7 @@ def _check(delta: float, sample_rate: float, steps: int, accountant: str, exampl
     checks.number("sample_rate", sample_rate, 0, 1, open_low=True)
     checks.whole("steps", steps, 1, STEPS)
     checks.one_of("accountant", accountant, ACCOUNTANTS)
-    if examples is not None:
-        checks.whole("examples", examples)
+    checks.if_given(checks.whole, "examples", examples)
     allowed = 1 / examples if examples else min(sample_rate, CERTAIN)
     if delta >= allowed:
         of = f"1 / examples = {allowed:.3g}" if examples else f"{allowed:.3g}, which is 1/N at least"

@@ -6,14 +6,12 @@ seed begins each mini-batch alike, a torch.Generator anew.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from torch import Tensor, nn
 
+from privlab.networks import Model
 from privlab.sharing import federated, predictions
 from privlab.sharing.losses import Craft
-
-Model = TypeVar("Model", bound=nn.Module)
 
 
 def fit(model: Model, images: Tensor, labels: Tensor, attack: Craft, **training) -> Model:

@@ -8,7 +8,6 @@ Acts in training and on the release. Source: Abadi et al. 2016; "Zen", sections 
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,6 @@ from privlab.sharing.federated import Client, Gradient, Loss, cross_entropy
 
 __all__ = ["epsilon", "gradient", "noise_multiplier", "per_example", "train"]
 
-Model = TypeVar("Model", bound=nn.Module)
 AT_ONCE = 2**28  # bytes of examples' gradients held together; a larger mini-batch is taken in parts
 
 
@@ -66,7 +64,7 @@ def _noise_generator(device: torch.device, seed: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(runtime.derive(seed, "dp noise") % 2**63)
 
 
-def _private(model: Model, clip: float, noise: float, seed: int) -> tuple[Model, torch.Generator]:
+def _private(model: networks.Model, clip: float, noise: float, seed: int) -> tuple[networks.Model, torch.Generator]:
     """A copy to be trained, and what draws the noise for what it sends."""
     checks.number("clip", clip, 0, open_low=True)
     checks.number("noise", noise, 0)
@@ -87,8 +85,7 @@ def per_example(
     """
     checks.inputs("images", images)
     _check_targets(labels, len(images), loss)
-    if clip is not None:
-        checks.number("clip", clip, 0, open_low=True)
+    checks.if_given(checks.number, "clip", clip, 0, open_low=True)
     _check_model(model)
     own = networks.duplicate(model)
     _prepare(own, images, labels, loss)
@@ -246,7 +243,7 @@ def _clipped_sum(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss, c
 
 @torch.enable_grad()
 def train(
-    model: Model,
+    model: networks.Model,
     client: Client,
     *,
     clip: float,
@@ -256,7 +253,7 @@ def train(
     lr: float,
     seed: int = 0,
     loss: Loss = cross_entropy,
-) -> Model:
+) -> networks.Model:
     """A copy of the model, trained by DP-SGD on one client's images: mini-batches drawn as its accounting assumes.
 
     Every example is in a mini-batch with the chance q = batch / N (Poisson sampling), epochs / q times. What that

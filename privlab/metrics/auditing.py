@@ -176,7 +176,6 @@ def _check(delta: float, confidence: float) -> None:
 def _check_guesses(right: int, guesses: int, delta: float, confidence: float, canaries: int | None) -> int:
     checks.whole("guesses", guesses)
     checks.whole("right", right, 0, guesses)
-    if canaries is not None:
-        checks.whole("canaries", canaries, guesses)
+    checks.if_given(checks.whole, "canaries", canaries, guesses)
     _check(delta, confidence)
     return guesses if canaries is None else canaries

@@ -31,8 +31,7 @@ def fully_connected(
     for name, sizes in (("shape", shape), ("widths", widths)):
         if not sizes:
             raise ValueError(f"{name} is empty; give at least one number")
-        for size in sizes:
-            checks.whole(name, size)
+    checks.sizes(shape=shape, widths=widths)
     layers: Layers = OrderedDict(flatten=nn.Flatten())
     return network(layers, shape, classes, fc=widths, activation=activation, init=init, seed=seed)
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from privlab.sharing.messages import Gradient, Update, apply, average, mean_upda
 
 __all__ = ["Client", "Gradient", "Loss", "Update", "accuracy", "average", "binary_cross_entropy", "cross_entropy"]
 __all__ += ["fed_avg", "fed_bn", "fed_sgd", "gradient", "local_update", "mini_batches", "update_as_gradient"]
-Model = TypeVar("Model", bound=nn.Module)
 Trainer = Callable[..., Iterable[Update]]
 
 
@@ -87,7 +86,7 @@ def mini_batches(client: Client, size: int, random: torch.Generator) -> list[Ten
 
 
 def fed_sgd(
-    model: Model,
+    model: networks.Model,
     clients: Sequence[Client],
     *,
     rounds: int = 10,
@@ -98,7 +97,7 @@ def fed_sgd(
     listen: Callable[[int, int, Gradient], None] | None = None,
     send: Callable[[int, int, nn.Module], nn.Module] | None = None,
     protect: Callable[[int, int, Gradient], Gradient] | None = None,
-) -> Model:
+) -> networks.Model:
     """FedSGD: in each round every client sends the gradient of one mini-batch, and the server takes their mean.
 
     Returns a trained copy. `listen(round, client, gradient)` is called with everything that the server
@@ -188,7 +187,7 @@ def _without(update: Update, layers: tuple[str, ...]) -> Update:
 
 
 def fed_avg(
-    model: Model,
+    model: networks.Model,
     clients: Sequence[Client],
     *,
     rounds: int = 3,
@@ -203,7 +202,7 @@ def fed_avg(
     protect: Callable[[int, int, Update], Update] | None = None,
     equal: bool = False,
     aggregate: Callable[[Sequence[Update]], Update] | None = None,
-) -> Model:
+) -> networks.Model:
     """FedAvg: in each round every client trains for `epochs` and sends its update; the server averages them.
 
     Clients count by their numbers of examples, or `equal`ly, as client-level privacy asks for. Buffers, such as the
@@ -256,7 +255,7 @@ def _heard(
 
 
 def fed_bn(
-    model: Model,
+    model: networks.Model,
     clients: Sequence[Client],
     *,
     rounds: int = 3,
@@ -266,7 +265,7 @@ def fed_bn(
     loss: Loss = cross_entropy,
     seed: int = 0,
     listen: Callable[[int, int, Update], None] | None = None,
-) -> list[Model]:
+) -> list[networks.Model]:
     """FedBN: as `fed_avg`, but each client keeps its BatchNorm layers, weights and running averages, to itself.
 
     Returns one network a client: they share all but those layers. The server, and `listen`, never see them.

@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from privlab import checks, networks, runtime
+from privlab.networks import Model
 from privlab.sharing.losses import Craft, Loss, cross_entropy, of_logits
 
-Model = TypeVar("Model", bound=nn.Module)
 OPTIMISERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 

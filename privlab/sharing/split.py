@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,6 @@ from privlab.sharing.messages import mean_by_examples
 
 WEIGHTS = ("handed_on", "averaged")
 Penalty = Callable[[Tensor, Tensor], Tensor]  # the owner's own loss of (images, activations)
-State = Mapping[str, Tensor]
 
 
 class Protect(Protocol):
@@ -135,7 +134,7 @@ def train(
         start, trained = _state(parts), []
         for index, client in enumerate(owners):
             if weights == "averaged":
-                _load(parts, start)
+                parts.whole.load_state_dict(start)
                 optimisers = _optimisers(parts, lr)
             wire.listen = functools.partial(listen, number, index) if listen else None
             for _ in range(epochs):
@@ -143,10 +142,11 @@ def train(
                     wire.step(parts, optimisers, client.images[chosen], client.labels[chosen])
             trained.append((_state(parts), len(client.labels)))
         if weights == "averaged":
-            _load(parts, mean_by_examples(trained))
+            parts.whole.load_state_dict(mean_by_examples(trained))
         if len(owners) > 1:  # one way from owner to owner; up to the server, and down again, where they are averaged
             trips = 2 * len(owners) if weights == "averaged" else len(owners)
-            parts.traffic.weights += trips * sum(map(_bytes, [*parts.owner.parameters(), *parts.owner.buffers()]))
+            weighed = [*parts.owner.parameters(), *parts.owner.buffers()]
+            parts.traffic.weights += trips * sum(each.nbytes for each in weighed)
         if after:
             after(number, parts)
     return parts
@@ -214,18 +214,14 @@ class _Wire:
         of_logits(logits, labels, self.loss).backward()
         returned = received.grad
         assert returned is not None
-        self.traffic.activations += _bytes(received)
-        self.traffic.labels += _bytes(labels)
-        self.traffic.gradients += _bytes(returned)
+        self.traffic.activations += received.nbytes
+        self.traffic.labels += labels.nbytes
+        self.traffic.gradients += returned.nbytes
         if sent.requires_grad:  # a segment without weights, such as `flatten`, has nothing to learn
             own = [] if self.penalty is None else [self.penalty(images, sent)]
             torch.autograd.backward([sent, *own], [returned, *([None] * len(own))])
         for optimiser in optimisers:
             optimiser.step()
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def _optimisers(parts: Split, lr: float) -> Optimisers:
@@ -237,7 +233,3 @@ def _optimisers(parts: Split, lr: float) -> Optimisers:
 
 def _state(parts: Split) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in parts.whole.state_dict().items()}
-
-
-def _load(parts: Split, state: State) -> None:
-    parts.whole.load_state_dict(state)
