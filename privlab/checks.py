@@ -56,9 +56,9 @@ def if_given(check: Callable[..., None], name: str, value: object, *limits, **ho
         check(name, value, *limits, **how)
 
 
-def some(what: str, given: Sized) -> None:
+def some(what: str, given: Sized | None) -> None:
     """Raise ValueError where there is none of what is `given`."""
-    if not len(given):
+    if given is None or not len(given):
         raise ValueError(f"there are no {what}; give at least one")
 
 
