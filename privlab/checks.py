@@ -4,7 +4,7 @@ Each error says what was given, what is allowed and, where it helps, what to do.
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sized
 
 import numpy as np
 import torch
@@ -50,6 +50,18 @@ def sizes(**given: Iterable[object]) -> None:
             whole(name, value)
 
 
+def if_given(check: Callable[..., None], name: str, value: object, *limits, **how) -> None:
+    """Make a check of this module, such as `whole`, of a value that may be None, which is let pass."""
+    if value is not None:
+        check(name, value, *limits, **how)
+
+
+def some(what: str, given: Sized | None) -> None:
+    """Raise ValueError where there is none of what is `given`."""
+    if given is None or not len(given):
+        raise ValueError(f"there are no {what}; give at least one")
+
+
 def training(lr: object, **counts: object) -> None:
     """Raise unless each of the `counts`, such as epochs, is a whole number of at least 1, and `lr` is positive."""
     for name, value in counts.items():
@@ -90,15 +102,12 @@ def targets(name: str, value: object, count: int) -> None:
     if len(value) != count:
         raise ValueError(f"{name} holds {len(value)} labels for {count} images; give one row of labels per image")
     if value.dtype not in (torch.int64, torch.bool) and not value.is_floating_point():
-        raise TypeError(
-            f"{name} is {value.dtype} of shape {tuple(value.shape)}; give int64 or floats for labels (N, K)"
-        )
+        given = f"{name} is {value.dtype} of shape {tuple(value.shape)}"
+        raise TypeError(f"{given}; give int64 or floats for labels (N, K)")
     if value.numel() and not (value.min() >= 0 and value.max() <= 1):
         low, high = value.min().item(), value.max().item()
-        raise ValueError(
-            f"{name} of shape {tuple(value.shape)} has values in [{low:g}, {high:g}]; they are to be in [0, 1], "
-            "and class numbers int64 of shape (N,)"
-        )
+        given = f"{name} of shape {tuple(value.shape)} has values in [{low:g}, {high:g}]"
+        raise ValueError(f"{given}; they are to be in [0, 1], and class numbers int64 of shape (N,)")
     return None
 
 
@@ -121,9 +130,8 @@ def floats(name: str, value: object, form: str) -> None:
     if value.dim() != len(form.replace(",)", ")").split(",")) or not value.numel():
         raise ValueError(f"{name} has shape {tuple(value.shape)}; give {form}, not empty")
     if wrong := int((~value.isfinite()).sum()):
-        raise ValueError(
-            f"{wrong} numbers of {name} are not finite (NaN, inf); leave them out, or find where they come from"
-        )
+        given = f"{wrong} numbers of {name} are not finite (NaN, inf)"
+        raise ValueError(f"{given}; leave them out, or find where they come from")
 
 
 def layer(model: nn.Module, name: str, kind: type[nn.Module] | None = None) -> nn.Module:

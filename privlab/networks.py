@@ -124,16 +124,12 @@ def outputs(model: nn.Module, inputs: Tensor, name: str = "images") -> Tensor:
         made = model(inputs.clone())  # its first layer may write into them
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         if inputs.is_floating_point() and inputs.dtype != dtype(model):
-            raise TypeError(
-                f"{name} are {inputs.dtype} and the model's weights {dtype(model)}; bring one to the other, as with "
-                f"{name}.to({dtype(model)}) or model.to({inputs.dtype})"
-            ) from error
+            given = f"{name} are {inputs.dtype} and the model's weights {dtype(model)}; bring one to the other"
+            raise TypeError(f"{given}, as with {name}.to({dtype(model)}) or model.to({inputs.dtype})") from error
         raise ValueError(f"{name} of shape {tuple(inputs.shape)} do not pass through the model: {error}") from error
     if not isinstance(made, Tensor):
-        raise TypeError(
-            f"this {type(model).__name__} answers with a {type(made).__name__}; give a model whose forward returns one "
-            "tensor, as a small module around it can"
-        )
+        given = f"this {type(model).__name__} answers with a {type(made).__name__}"
+        raise TypeError(f"{given}; give a model whose forward returns one tensor, as a small module around it can")
     return made
 
 
@@ -156,9 +152,8 @@ def logits(model: nn.Module, inputs: Tensor, name: str = "images") -> Tensor:
     """What a classifier answers, `(N, K)`; raises like `outputs`, and ValueError for an answer of another form."""
     made = outputs(model, inputs, name)
     if made.dim() != 2 or len(made) != len(inputs):
-        raise ValueError(
-            f"the model answers {tuple(made.shape)} to {len(inputs)} inputs; give one that answers with logits (N, K)"
-        )
+        given = f"the model answers {tuple(made.shape)} to {len(inputs)} inputs"
+        raise ValueError(f"{given}; give one that answers with logits (N, K)")
     return made
 
 
@@ -176,10 +171,8 @@ def steps(model: nn.Module) -> list[tuple[str, nn.Module]]:
         reason = "an nn.Sequential with hooks of its own"
     else:
         return [(name, layer) for name, layer in model._modules.items() if layer is not None]
-    raise TypeError(
-        f"this {type(model).__name__} is {reason}, so that its layers need not follow one another; "
-        "give an nn.Sequential of its parts"
-    )
+    given = f"this {type(model).__name__} is {reason}, so that its layers need not follow one another"
+    raise TypeError(f"{given}; give an nn.Sequential of its parts")
 
 
 def sequential(layers: Sequence[tuple[str, nn.Module]], training: bool) -> nn.Sequential:
@@ -225,10 +218,8 @@ def plain_dense(model: nn.Module, layer: str) -> nn.Linear:
     dense = checks.layer(model, layer, nn.Linear)
     assert isinstance(dense, nn.Linear)
     if "weight" not in dense._parameters:
-        raise ValueError(
-            f"layer={layer!r} computes its weight (a parametrization, such as weight_norm), so that none can be set; "
-            "torch.nn.utils.parametrize.remove_parametrizations leaves it a plain one"
-        )
+        given = f"layer={layer!r} computes its weight (a parametrization, such as weight_norm), so that none can be set"
+        raise ValueError(f"{given}; torch.nn.utils.parametrize.remove_parametrizations leaves it a plain one")
     if dense.bias is None:
         raise ValueError(f"layer={layer!r} has no bias, and the attack divides by the bias gradient; choose another")
     return dense
@@ -271,10 +262,8 @@ def last_layer(model: nn.Module, example: Tensor) -> str:
             if _uses(node, weight[0]) > 1:
                 raise ValueError(f"layer {name!r} is used more than once, and its gradient is the sum over all uses")
             return name
-    raise ValueError(
-        f"the logits of this model are not the outputs of a dense layer, unchanged (their last step is {kind}); "
-        "give one that ends in an nn.Linear, without a function, a scale or a hook behind it"
-    )
+    given = f"the logits of this model are not the outputs of a dense layer, unchanged (their last step is {kind})"
+    raise ValueError(f"{given}; give one that ends in an nn.Linear, without a function, a scale or a hook behind it")
 
 
 def _leaves(node: torch.autograd.graph.Node | None) -> list[Tensor]:

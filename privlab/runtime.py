@@ -41,8 +41,7 @@ def profile(name: str | None = None) -> str:
     fast: embedded data, two cores, no network. real: real data, under 30 CPU-minutes a study.
     paper: the paper's data, sizes and repetitions.
     """
-    given = os.environ.get("PRIVLAB_PROFILE")
-    chosen = name or given or "fast"
+    chosen = name or os.environ.get("PRIVLAB_PROFILE") or "fast"
     checks.one_of("profile" if name else "PRIVLAB_PROFILE", chosen, PROFILES)
     return chosen
 

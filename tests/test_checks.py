@@ -50,6 +50,24 @@ def test_training_takes_counts_from_one_and_a_positive_rate():
             checks.training(rate, epochs=1)
 
 
+@pytest.mark.parametrize("none", [[], (), {}, None, torch.zeros(0, 3)])
+def test_some_refuses_none(none):
+    for given in ([0], (None,), {"a": 1}, torch.zeros(2, 0)):
+        checks.some("clients", given)
+    with pytest.raises(ValueError, match=r"^there are no clients; give at least one$"):
+        checks.some("clients", none)
+
+
+def test_what_is_not_given_is_not_checked():
+    checks.if_given(checks.whole, "size", None, 1, 5)
+    checks.if_given(checks.whole, "size", 5, 1, 5)
+    checks.if_given(checks.number, "clip", 1.0, 0, open_low=True)
+    with pytest.raises(ValueError, match="size=6 is out of range; give a whole number from 1 to 5"):
+        checks.if_given(checks.whole, "size", 6, 1, 5)
+    with pytest.raises(ValueError, match=r"clip=0 is out of range; give a number in \(0, inf\]"):
+        checks.if_given(checks.number, "clip", 0, 0, open_low=True)
+
+
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, 10**400])
 def test_number_refuses_what_is_outside(value):
     with pytest.raises(ValueError, match="out of range"):

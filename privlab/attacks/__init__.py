@@ -20,49 +20,11 @@ from privlab.attacks import (
     trap_weights,
 )
 from privlab.attacks._matching import LocalTraining, Reconstruction
-from privlab.attacks.threat import AXES, ThreatModel
+from privlab.attacks.threat import AXES, ThreatModel, threats
 
-THREATS: tuple[ThreatModel, ...] = (
-    gradient_extraction.THREAT,
-    trap_weights.THREAT,
-    transmission.THREAT,
-    text_extraction.THREAT,
-    noisy_extraction.THREAT,
-    label_inference.THREAT,
-    deep_leakage.THREAT,
-    inverting_gradients.THREAT,
-    *decoder.THREATS,
-    *membership.THREATS,
-    *linkability.THREATS,
-    *attribute_inference.THREATS,
-    model_extraction.THREAT,
-    side_channel.THREAT,
-    *evasion.THREATS,
-    *poisoning.THREATS,
-    backdoor.THREAT,
-)
+THREATS: tuple[ThreatModel, ...] = threats()
 
-__all__ = [
-    "AXES",
-    "THREATS",
-    "LocalTraining",
-    "Reconstruction",
-    "ThreatModel",
-    "attribute_inference",
-    "backdoor",
-    "decoder",
-    "deep_leakage",
-    "evasion",
-    "gradient_extraction",
-    "inverting_gradients",
-    "label_inference",
-    "linkability",
-    "membership",
-    "model_extraction",
-    "noisy_extraction",
-    "poisoning",
-    "side_channel",
-    "text_extraction",
-    "transmission",
-    "trap_weights",
-]
+__all__ = ["AXES", "THREATS", "LocalTraining", "Reconstruction", "ThreatModel", "attribute_inference", "backdoor"]
+__all__ += ["decoder", "deep_leakage", "evasion", "gradient_extraction", "inverting_gradients", "label_inference"]
+__all__ += ["linkability", "membership", "model_extraction", "noisy_extraction", "poisoning", "side_channel"]
+__all__ += ["text_extraction", "transmission", "trap_weights"]

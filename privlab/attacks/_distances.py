@@ -1,11 +1,13 @@
 """How far the gradient that a trial would send lies from the one that was sent, in parts.
 
 A part answers three questions, one number a trial each: its inner product with what was sent, its own squared norm,
-and the squared distance of a multiple of it. What an attack minimises is made of these.
+and the squared distance of a multiple of it. What an attack minimises is made of these. What victims sent is held in
+the forms in which trials are compared with it: each is made once, not at every step.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -13,9 +15,63 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from privlab.attacks._sent import Chosen, Sent
-
 _SMALL = 2**12  # numbers of a weight up to which it is compared with others in one piece, as each call has its price
+_KEPT = 16  # sets of trials whose forms are kept: an attack asks for the same ones step after step
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A part of what was sent, one for all trials or `(T, ...)`. axes: how many are its own, the last ones."""
+
+    value: Tensor
+    axes: int = 1
+
+    @cached_property
+    def norm(self) -> Tensor:
+        """Its squared norm, `()` or `(T,)`."""
+        return self.value.flatten(-self.axes).square().sum(-1)
+
+    @cached_property
+    def double(self) -> "Sent":
+        """The same in double precision."""
+        return Sent(self.value.double(), self.axes)
+
+
+class Chosen:
+    """What the victims of some trials sent: `(*weight)` by name, or `(T, *weight)` where they are several."""
+
+    def __init__(self, values: Mapping[str, Tensor], axes: Mapping[str, int]) -> None:
+        self._values, self._axes = values, axes
+        self._made: dict[tuple[str, ...], Sent] = {}
+
+    def weight(self, name: str) -> Sent:
+        """Of one weight, in its shape."""
+        return self._made.setdefault((name,), Sent(self._values[name], self._axes[name]))
+
+    def flat(self, names: Sequence[str]) -> Sent:
+        """Of some weights, in one row."""
+        key = ("flat", *names)
+        if key not in self._made:
+            self._made[key] = Sent(torch.cat([self._values[name].flatten(-self._axes[name]) for name in names], -1))
+        return self._made[key]
+
+
+class Victims:
+    """What each of V victims sent, `(V, *weight)` by name."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self.values = values
+        self._axes = {name: value.dim() - 1 for name, value in values.items()}
+        self._kept = lru_cache(_KEPT)(self._chosen)
+
+    def of(self, victim: Tensor) -> Chosen:
+        """For trials on these victims, `(T,)`."""
+        numbers = tuple(victim.tolist())
+        return self._kept(numbers[:1] if len(set(numbers)) == 1 else numbers)
+
+    def _chosen(self, numbers: tuple[int, ...]) -> Chosen:
+        of = numbers[0] if len(numbers) == 1 else list(numbers)
+        return Chosen({name: value[of] for name, value in self.values.items()}, self._axes)
 
 
 class _SquaredNorm(Function):
@@ -99,10 +155,7 @@ def flats(found: Mapping[str, Tensor], sent: Chosen) -> list[Part]:
 
 
 def _total(values: Sequence[Tensor]) -> Tensor:
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
+    return sum(values[1:], values[0])
 
 
 def squared(parts: Sequence[Part], factor: Tensor | None = None) -> Tensor:

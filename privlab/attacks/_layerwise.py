@@ -23,8 +23,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from privlab import networks
 from privlab.attacks import _convolutions
-from privlab.attacks._distances import Outer, Part, flats
-from privlab.attacks._sent import Chosen
+from privlab.attacks._distances import Chosen, Outer, Part, flats
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -203,10 +202,8 @@ class Layers:
             wanted = [*(seen[name][0][1] for name in self.layers), *convolutions.values()]
             slopes = torch.autograd.grad(total, wanted, create_graph=True)
         weights = dict(zip(convolutions, slopes[len(self.layers) :], strict=True))
-        return {
-            name: Use(seen[name][0][0], slope, weights.get(name))
-            for name, slope in zip(self.layers, slopes, strict=False)
-        }
+        pairs = zip(self.layers, slopes, strict=False)
+        return {name: Use(seen[name][0][0], slope, weights.get(name)) for name, slope in pairs}
 
     def gradients(self, loss: Loss, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """What each trial would send, `(T, *weight)`."""

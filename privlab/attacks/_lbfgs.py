@@ -95,9 +95,8 @@ class _Memory:
     def keep(self, trials: Tensor) -> None:
         """Drop all other trials than these, a mask `(T,)`."""
         self.pairs = self.pairs[:, trials]
-        self.sy, self.yy, self.curved, self.scale = (
-            part[trials] for part in (self.sy, self.yy, self.curved, self.scale)
-        )
+        held = self.sy, self.yy, self.curved, self.scale
+        self.sy, self.yy, self.curved, self.scale = (part[trials] for part in held)
 
 
 def minimise(

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from privlab import checks, networks
 from privlab.attacks import _steady
-from privlab.attacks._distances import Objective, Part, flats
+from privlab.attacks._distances import Objective, Part, Victims, flats
 from privlab.attacks._layerwise import Layers
-from privlab.attacks._sent import Victims
 from privlab.attacks._trials import LocalTraining, Plain, Proof, Together
 from privlab.sharing import losses
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
@@ -155,8 +154,7 @@ class Matcher:
 
 
 def _common_size(gradients: Sequence[Gradient]) -> int:
-    if not gradients:
-        raise ValueError("there are no gradients; give at least one")
+    checks.some("gradients", gradients)
     sizes = {g.examples for g in gradients}
     if len(sizes) > 1:
         raise ValueError(f"the gradients are of mini-batches of {sorted(sizes)}; attack one size at a time")
@@ -167,18 +165,15 @@ def _check_fit(model: nn.Module, gradients: Sequence[Gradient]) -> None:
     weights = dict(model.named_parameters())
     for g in gradients:
         if set(g) != set(gradients[0]):
-            raise ValueError(
-                f"the gradients are of different layers ({list(gradients[0])}, {list(g)}); give equal ones"
-            )
+            given = f"the gradients are of different layers ({list(gradients[0])}, {list(g)})"
+            raise ValueError(f"{given}; give equal ones")
         for name in g:
             if name not in weights or weights[name].shape != g[name].shape:
                 has = tuple(weights[name].shape) if name in weights else "no such weight"
                 raise ValueError(f"the gradient's {name!r} is {tuple(g[name].shape)}, in this model: {has}")
             if weights[name].dtype != g[name].dtype:
-                raise ValueError(
-                    f"the gradient's {name!r} is {g[name].dtype}, in this model {weights[name].dtype}; give the model "
-                    f"in the client's own precision, as model.to({g[name].dtype})"
-                )
+                given = f"the gradient's {name!r} is {g[name].dtype}, in this model {weights[name].dtype}"
+                raise ValueError(f"{given}; give the model in the client's own precision, as model.to({g[name].dtype})")
             if not g[name].isfinite().all():
                 raise ValueError(f"the gradient's {name!r} is not finite; nothing can be fitted to it")
 
@@ -196,10 +191,8 @@ def known_labels(labels: Tensor, shape: tuple[int, int], classes: int, loss: Los
     Raises ValueError for another shape, or a class that is not there.
     """
     if tuple(labels.shape[:2]) != shape or labels.dim() > 3:
-        raise ValueError(
-            f"labels are {tuple(labels.shape)}; expected {shape}: one row a victim, one label an image, or "
-            f"{(*shape, classes)} where the loss takes {classes} of them"
-        )
+        given = f"labels are {tuple(labels.shape)}; expected {shape}: one row a victim"
+        raise ValueError(f"{given}, one label an image, or {(*shape, classes)} where the loss takes {classes} of them")
     if labels.dim() == 2 and (loss is cross_entropy or not labels.is_floating_point()):
         checks.labels("labels", labels.flatten(), labels.numel())
     if labels.dim() == 2 and loss is cross_entropy:
@@ -259,10 +252,8 @@ def number_of_classes(model: nn.Module, shape: Sequence[int], like: Tensor) -> i
                 f"shape={tuple(shape)} does not fit the model in {str(like.dtype).removeprefix('torch.')} ({error}); "
                 "give that of one image, and a model of the gradients' precision that answers with logits (N, K)"
             ) from error
-    raise ValueError(
-        f"this {type(model).__name__} reads tokens, and tokens have no slope to follow; attack images or signals, or "
-        "read words with text_extraction"
-    )
+    given = f"this {type(model).__name__} reads tokens, and tokens have no slope to follow"
+    raise ValueError(f"{given}; attack images or signals, or read words with text_extraction")
 
 
 def _answer(model: nn.Module, images: Tensor) -> Tensor:

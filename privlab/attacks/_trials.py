@@ -178,11 +178,8 @@ class Proof:
             found, slope = self._measure(way)
         except Exception:  # whatever it cannot do, the plain way can
             return False
-        return (
-            set(found) == set(self.found)
-            and self._same(found, self.found)
-            and self._same({"": slope}, {"": self.slope})
-        )
+        same = set(found) == set(self.found) and self._same(found, self.found)
+        return same and self._same({"": slope}, {"": self.slope})
 
     def _same(self, found: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> bool:
         """Each tensor by itself, up to what rounding makes of a sum that nearly cancels."""

@@ -141,10 +141,8 @@ def _undo(name: str, layer: nn.Module, before: torch.Size, after: torch.Size) ->
     with torch.no_grad():
         back = nn.Sequential(*made)(torch.zeros(2, *after)).shape[1:]
     if back != before:
-        raise ValueError(
-            f"layer {name!r}, a {type(layer).__name__} from {tuple(before)} to {tuple(after)}, has no mirror; "
-            "cut before it, or build a decoder of your own"
-        )
+        given = f"layer {name!r}, a {type(layer).__name__} from {tuple(before)} to {tuple(after)}, has no mirror"
+        raise ValueError(f"{given}; cut before it, or build a decoder of your own")
     return made
 
 
@@ -157,15 +155,13 @@ def _transposed(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, before: torch.Size, af
     padding = layer.padding
     if isinstance(padding, str):
         padding = tuple((span + 1) // 2 if padding == "same" else 0 for span in spans)
-    missing = [  # the rows and columns that the convolution's last stride left out
-        big - ((small - 1) * step - 2 * pad + span + 1)
-        for big, small, step, pad, span in zip(before[1:], after[1:], stride, padding, spans, strict=True)
-    ]
+    sides = zip(before[1:], after[1:], stride, padding, spans, strict=True)
+    # The rows and columns that the convolution's last stride left out.
+    missing = [big - ((small - 1) * step - 2 * pad + span + 1) for big, small, step, pad, span in sides]
     fits = all(0 <= gap < max(a, b) for gap, a, b in zip(missing, stride, dilation, strict=True))
     extra = tuple(missing) if fits else 0
-    undone = skip_init(
-        kind, after[0], before[0], layer.kernel_size, stride, padding, extra, groups=layer.groups, dilation=dilation
-    )
+    form = after[0], before[0], layer.kernel_size, stride, padding, extra
+    undone = skip_init(kind, *form, groups=layer.groups, dilation=dilation)
     return [undone, *([] if fits else [nn.Upsample(size=tuple(before[1:]))]), nn.ReLU()]
 
 

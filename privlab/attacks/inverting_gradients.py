@@ -12,14 +12,7 @@ from torch import Tensor, nn
 
 from privlab import checks, runtime
 from privlab.attacks._distances import cosine
-from privlab.attacks._matching import (
-    LocalTraining,
-    Matcher,
-    Reconstruction,
-    as_labels,
-    number_of_classes,
-    targets_of,
-)
+from privlab.attacks._matching import LocalTraining, Matcher, Reconstruction, as_labels, number_of_classes, targets_of
 from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient, Loss, cross_entropy
 
@@ -43,14 +36,12 @@ def total_variation(images: Tensor, places: int = 2) -> Tensor:
     if images.dim() <= places or min(images.shape[-places:]) < 2:
         form = {1: "(*, C, L)", 2: "(*, C, H, W)"}.get(places, f"(*, C) and {places} axes of places")
         raise ValueError(f"images are {tuple(images.shape)}; expected {form} with sides of two pixels or more")
-    total: Tensor | None = None
+    along = []
     for axis in range(-places, 0):
         steps = images.shape[axis] - 1
         differences = images.narrow(axis, 1, steps) - images.narrow(axis, 0, steps)
-        along = differences.abs().flatten(-places - 1).mean(-1)
-        total = along if total is None else total + along
-    assert total is not None
-    return total
+        along.append(differences.abs().flatten(-places - 1).mean(-1))
+    return sum(along[1:], along[0])
 
 
 def reconstruct(

@@ -24,10 +24,8 @@ def _bias(gradient: Gradient, layer: str, loss: Loss) -> Tensor:
             "of federated.cross_entropy, and federated.binary_cross_entropy of one output are"
         )
     if loss is cross_entropy and len(bias) == 1:
-        raise ValueError(
-            f"layer={layer!r} has one output, of which cross_entropy is always 0; name the client's own: "
-            "loss=federated.binary_cross_entropy"
-        )
+        given = f"layer={layer!r} has one output, of which cross_entropy is always 0"
+        raise ValueError(f"{given}; name the client's own: loss=federated.binary_cross_entropy")
     return bias
 
 
@@ -101,8 +99,7 @@ def labels(
     untrained. layer: the last one, found where it is not given. Raises ValueError where the logits are not a dense
     layer's outputs, unchanged, and like `single`.
     """
-    if not gradients:
-        raise ValueError("there are no gradients; give at least one")
+    checks.some("gradients", gradients)
     noise = _noise(model, shape, runtime.generator(runtime.derive(seed, "noise")))
     with networks.untouched(model), networks.dice(model, seed), torch.no_grad():
         made = networks.logits(model, noise, "noise")

@@ -32,8 +32,7 @@ def vectors(updates: Sequence[Mapping[str, Tensor]], layer: str) -> Tensor:
     Raises ValueError for none at all, and for a layer that an update does not have, or that is not of one size.
     Source: section 6.
     """
-    if not updates:
-        raise ValueError("there are no updates; give at least one")
+    checks.some("updates", updates)
     rows = []
     for update in updates:
         parts = [each.flatten() for name, each in update.items() if name.rpartition(".")[0] == layer]

@@ -129,10 +129,8 @@ def rmia(
     of_target, of_references = population
     flat = target if target.dim() == 2 else target[None]
     if of_references.shape[:1] != references.shape[:1] or of_references.shape[1:] != of_target.shape[-1:]:
-        raise ValueError(
-            f"population signals have shapes {tuple(of_target.shape)} and {tuple(of_references.shape)}; "
-            f"expected ({len(flat)}, Z) and ({len(references)}, Z)"
-        )
+        given = f"population signals have shapes {tuple(of_target.shape)} and {tuple(of_references.shape)}"
+        raise ValueError(f"{given}; expected ({len(flat)}, Z) and ({len(references)}, Z)")
     outside = _Moments(references.exp(), used, trained=False, online=online, target=target).mean
     if online:
         any_model = (outside + _Moments(references.exp(), used, trained=True, online=online, target=target).mean) / 2
@@ -148,13 +146,7 @@ def rmia(
 
 
 def shadow(
-    logits: Tensor,
-    labels: Tensor,
-    references: Tensor,
-    reference_labels: Tensor,
-    used: Tensor,
-    *,
-    by_class: bool = True,
+    logits: Tensor, labels: Tensor, references: Tensor, reference_labels: Tensor, used: Tensor, *, by_class: bool = True
 ) -> Tensor:
     """Shadow training: a classifier for each class learns from the adversary's models what a member looks like; `(N,)`.
 
@@ -175,9 +167,8 @@ def shadow(
     everybody = _member_odds(theirs.flatten(0, 1), inside.flatten())
     scores = torch.empty(len(logits), dtype=torch.float64)
     for group in labels.unique() if by_class else [None]:
-        asked, known = (
-            (slice(None),) * 2 if group is None else ((labels == group).cpu(), (reference_labels == group).cpu())
-        )
+        asked: slice | Tensor = slice(None) if group is None else (labels == group).cpu()
+        known: slice | Tensor = slice(None) if group is None else (reference_labels == group).cpu()
         members = inside[:, known].flatten()
         enough = 2 <= int(members.sum()) <= len(members) - 2
         learned = _member_odds(theirs[:, known].flatten(0, 1), members) if enough else everybody
@@ -215,10 +206,8 @@ class _Moments:
         _check_references(references, used, online=online)
         chosen = used if trained else ~used
         if target.dim() not in (1, 2) or target.shape[-1] != references.shape[1] or not target.isfinite().all():
-            raise ValueError(
-                f"target has shape {tuple(target.shape)}, expected (T, {references.shape[1]}) finite signals; "
-                "did it diverge?"
-            )
+            given = f"target has shape {tuple(target.shape)}, expected (T, {references.shape[1]}) finite signals"
+            raise ValueError(f"{given}; did it diverge?")
         self.count = chosen.sum(0).to(references.dtype)
         self.mean = torch.where(chosen, references, 0).sum(0) / self.count
         self.squares = torch.where(chosen, references - self.mean, 0).square().sum(0)
@@ -234,9 +223,8 @@ class _Moments:
         """One variance within examples for all."""
         free = self.count.sum() - len(self.count)
         if free <= 0:
-            raise ValueError(
-                "no example has two references of a sort, so that no variance can be told; give more references"
-            )
+            few = "no example has two references of a sort, so that no variance can be told"
+            raise ValueError(f"{few}; give more references")
         return (self.squares.sum() / free).clamp_min(1e-12)
 
     def predictive(self, strength: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -260,9 +248,8 @@ def _places(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _check_logits(logits: Tensor, labels: Tensor) -> None:
     if logits.dim() not in (2, 3) or not logits.is_floating_point() or logits.shape[-1] < 2:
-        raise ValueError(
-            f"logits are {logits.dtype} of shape {tuple(logits.shape)}; expected floats (N, K) or (M, N, K), K > 1"
-        )
+        given = f"logits are {logits.dtype} of shape {tuple(logits.shape)}"
+        raise ValueError(f"{given}; expected floats (N, K) or (M, N, K), K > 1")
     checks.labels("labels", labels, logits.shape[-2])
     if len(labels) and labels.max() >= logits.shape[-1]:
         raise ValueError(f"labels reach {int(labels.max())}, logits have {logits.shape[-1]} classes")
@@ -272,26 +259,21 @@ def _check_logits(logits: Tensor, labels: Tensor) -> None:
 
 def _check_matrix(references: Tensor, used: Tensor) -> None:
     if references.dim() != 2 or references.shape != used.shape or used.dtype != torch.bool:
-        raise ValueError(
-            f"references {tuple(references.shape)} and used {tuple(used.shape)} ({used.dtype}) must both be (M, N), "
-            "a row for each reference model; used is bool"
-        )
+        given = f"references {tuple(references.shape)} and used {tuple(used.shape)} ({used.dtype})"
+        raise ValueError(f"{given} must both be (M, N), a row for each reference model; used is bool")
     if not references.isfinite().all():
         models = (~references.isfinite()).any(1).nonzero()[:, 0].tolist()
-        raise ValueError(
-            f"signals of the references {models} are not finite; did their training diverge? Leave them out"
-        )
+        given = f"signals of the references {models} are not finite"
+        raise ValueError(f"{given}; did their training diverge? Leave them out")
 
 
 def _check_references(references: Tensor, used: Tensor, *, online: bool) -> None:
     _check_matrix(references, used)
     alone = int(used.all(0).sum())
     if alone:
-        raise ValueError(
-            f"{alone} of {used.shape[1]} examples were used by every reference; give references without them"
-        )
+        given = f"{alone} of {used.shape[1]} examples were used by every reference"
+        raise ValueError(f"{given}; give references without them")
     unused = int((~used).all(0).sum())
     if online and unused:
-        raise ValueError(
-            f"{unused} of {used.shape[1]} examples were used by no reference; use online=False, or train more"
-        )
+        given = f"{unused} of {used.shape[1]} examples were used by no reference"
+        raise ValueError(f"{given}; use online=False, or train more")

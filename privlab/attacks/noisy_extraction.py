@@ -58,8 +58,7 @@ def reconstruct(
     """
     checks.number("std", std, 0)
     checks.one_of("adversary", adversary, ADVERSARIES)
-    if levels is not None:
-        checks.whole("levels", levels)
+    checks.if_given(checks.whole, "levels", levels)
     count = gradient.examples if guesses is None else guesses
     checks.whole("guesses", count)
     weight, bias = fitting_layer(gradient, layer, shape)

@@ -35,7 +35,10 @@ class ThreatModel:
             checks.one_of(axis, getattr(self, axis), allowed)
 
 
-def threats(file: str) -> tuple[ThreatModel, ...]:
-    """The threat models of the attacks in a file of this folder, `trap_weights` for one, as threats.toml has them."""
+def threats(file: str = "") -> tuple[ThreatModel, ...]:
+    """The threat models of the attacks in a file of this folder, `trap_weights` for one, as threats.toml has them.
+
+    Without a name those of all files, in the order of threats.toml.
+    """
     held = tomllib.loads(resources.files("privlab.attacks").joinpath("threats.toml").read_text("utf-8"))
-    return tuple(ThreatModel(**each) for each in held[file])
+    return tuple(ThreatModel(**each) for name in ([file] if file else held) for each in held[name])

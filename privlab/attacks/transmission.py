@@ -33,10 +33,8 @@ class Transmission:
     def restore(self, gradient: Gradient) -> Gradient:
         """The layer's gradient with respect to the input itself: `(N, L)`, as if it were the first layer."""
         weight, bias = gradient.layer(self.layer)
-        name = self.layer
-        return Gradient(
-            {f"{name}.weight": weight[:, self.columns] / self.scales, f"{name}.bias": bias}, gradient.examples
-        )
+        tensors = {f"{self.layer}.weight": weight[:, self.columns] / self.scales, f"{self.layer}.bias": bias}
+        return Gradient(tensors, gradient.examples)
 
     @torch.no_grad()
     def load(self, weights: Tensor) -> nn.Sequential:
@@ -133,9 +131,8 @@ def _through_convolution(name: str, part: nn.Conv2d, maps: Tensor, random: torch
     if any(size % 2 == 0 for size in kernel):
         raise ValueError(f"{name} has the kernel {kernel}: an even one has no middle, at which to pass a pixel on")
     if any(step != 1 for step in stride):
-        raise ValueError(
-            f"{name} has the stride {stride}: one filter a channel skips pixels; stride 1 carries them all"
-        )
+        given = f"{name} has the stride {stride}: one filter a channel skips pixels"
+        raise ValueError(f"{given}; stride 1 carries them all")
     middle = tuple(size // 2 for size in kernel)
     reach = tuple(step * half for step, half in zip(dilation, middle, strict=True))
     if part.padding not in ("same", reach):

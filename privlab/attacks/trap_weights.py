@@ -86,10 +86,8 @@ def plant(
         raise ValueError(f"drawn is {tuple(drawn.minus.shape)}, but {layer!r} needs {tuple(dense.weight.shape)}")
     trapped = hide(dense.weight, s) if drawn is None else drawn.weights(s)
     # What deepcopy finds in its memo it takes as the copy: the large old weight is never copied.
-    replaced = {
-        id(old): nn.Parameter(new, requires_grad=old.requires_grad)
-        for old, new in ((dense.weight, trapped.to(dense.weight)), (dense.bias, torch.zeros_like(dense.bias)))
-    }
+    pairs = ((dense.weight, trapped.to(dense.weight)), (dense.bias, torch.zeros_like(dense.bias)))
+    replaced = {id(old): nn.Parameter(new, requires_grad=old.requires_grad) for old, new in pairs}
     return networks.duplicate(model, replaced)
 
 

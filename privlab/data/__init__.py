@@ -13,26 +13,6 @@ from privlab.data.names import entry_of
 from privlab.data.splits import Device, by_label, devices, dirichlet, disjoint, iid
 from privlab.data.users import made_users
 
-__all__ = [
-    "CATALOGUE",
-    "Dataset",
-    "Device",
-    "Entry",
-    "Signals",
-    "Table",
-    "Text",
-    "albums",
-    "available",
-    "by_label",
-    "devices",
-    "dirichlet",
-    "disjoint",
-    "entry_of",
-    "fingerprint",
-    "iid",
-    "load",
-    "made_users",
-    "of_profile",
-    "prefetch",
-    "resized",
-]
+__all__ = ["CATALOGUE", "Dataset", "Device", "Entry", "Signals", "Table", "Text", "albums", "available", "by_label"]
+__all__ += ["devices", "dirichlet", "disjoint", "entry_of", "fingerprint", "iid", "load", "made_users", "of_profile"]
+__all__ += ["prefetch", "resized"]

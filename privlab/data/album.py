@@ -98,9 +98,8 @@ def _place(table: Path, name: str) -> str:
     """A picture's path as `Tree` has it. Raises ValueError where it leads out of the folder, on any system."""
     path = PureWindowsPath(tidy(name))
     if path.anchor or ".." in path.parts:
-        raise ValueError(
-            f"{table} names {name!r}, which may lie outside the folder; give paths inside it, like a/1.jpg"
-        )
+        given = f"{table} names {name!r}, which may lie outside the folder"
+        raise ValueError(f"{given}; give paths inside it, like a/1.jpg")
     return path.as_posix()
 
 

@@ -100,10 +100,9 @@ def npz(path: Path, split: str, *, several: bool = False) -> tuple[np.ndarray, n
         absent = [key for key in keys if key not in arrays]
         if absent:
             here = [name for name in SPLITS if f"{name}_images" in arrays and f"{name}_labels" in arrays]
-            raise ValueError(
-                f"{path} has no {' and no '.join(absent)}; it has {', '.join(arrays) or 'nothing'}. "
-                + (f"Choose split={' or '.join(here)}." if here else "Use the MedMNIST layout: train_images, ...")
-            )
+            remedy = f"Choose split={' or '.join(here)}." if here else "Use the MedMNIST layout: train_images, ..."
+            has = ", ".join(arrays) or "nothing"
+            raise ValueError(f"{path} has no {' and no '.join(absent)}; it has {has}. {remedy}")
         raw = arrays[keys[0]]
         pixels = eight_bits(arrays.place(keys[0]), _shaped(arrays, keys[0], raw))
         labels, classes = _labels(arrays, keys[1], len(raw), several)
@@ -212,9 +211,8 @@ def _numbers(arrays: Arrays, key: str, count: int, strings: list[str], low: int 
         odd = raw[~(np.isfinite(raw) & (raw == np.rint(raw)))][0]
         raise arrays.wrong(key, f"{_is(raw)} holds {odd:g}, no whole number", f"{wanted} images")
     if low is not None and raw.min() < low:
-        raise arrays.wrong(
-            key, f"holds {raw.min():.12g}", "class numbers from 0 (np.unique(..., return_inverse=True)[1])"
-        )
+        from_0 = "class numbers from 0 (np.unique(..., return_inverse=True)[1])"
+        raise arrays.wrong(key, f"holds {raw.min():.12g}", from_0)
     if low is not None and raw.max() >= _MOST_CLASSES:
         many = f"holds {raw.max():.12g}, which would make as many classes"
         raise arrays.wrong(key, many, "class numbers from 0 without gaps (np.unique(..., return_inverse=True)[1])")
@@ -274,9 +272,6 @@ def _columns(arrays: Arrays, key: str, count: int, several: bool) -> tuple[np.nd
     sums = raw.sum(1, dtype=np.int64)
     if (sums != 1).any():
         row = int((sums != 1).argmax())
-        raise arrays.wrong(
-            key,
-            f"{_is(raw)} has several labels an image, or none (row {row} adds up to {sums[row]})",
-            f"one label an image, for example one column of it: {wanted}",
-        )
+        odd = f"{_is(raw)} has several labels an image, or none (row {row} adds up to {sums[row]})"
+        raise arrays.wrong(key, odd, f"one label an image, for example one column of it: {wanted}")
     return raw.argmax(1), classes

@@ -3,6 +3,7 @@
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from medmnist import INFO
 
@@ -75,30 +76,17 @@ def _medmnist() -> list[Entry]:
         if flag.endswith("3d"):
             continue
         stand_in = "digits" if info["n_channels"] == 1 else "patches"
+        of_all: dict[str, Any] = {"kind": "npz", "classes": tuple(info["label"].values()), "licence": info["license"]}
+        of_all |= {"stand_in": stand_in, "examples": info["n_samples"]["train"]}
+        of_all |= {"several": info["task"].startswith("multi-label")}
         pixels = sum(info["n_samples"].values()) * info["n_channels"]
         for size in _MEDMNIST_SIZES:
             ending = "" if size == 28 else f"_{size}"
             name = flag if size == 28 else f"{flag}-{size}"
-            file = File(
-                f"{flag}{ending}.npz",
-                info[f"url{ending}"],
-                f"md5:{info[f'MD5{ending}']}",
-                round(pixels * size**2 / 1.4e6, 1),  # their archives compress pixels by about 1.4
-            )
-            entries.append(
-                Entry(
-                    name,
-                    f"{flag}, {size}x{size}",
-                    "npz",
-                    tuple(info["label"].values()),
-                    info["license"],
-                    stand_in,
-                    (file,),
-                    examples=info["n_samples"]["train"],
-                    sizes=_MEDMNIST_SIZES if size == 28 else (size,),
-                    several=info["task"].startswith("multi-label"),
-                )
-            )
+            megabytes = round(pixels * size**2 / 1.4e6, 1)  # their archives compress pixels by about 1.4
+            file = File(f"{flag}{ending}.npz", info[f"url{ending}"], f"md5:{info[f'MD5{ending}']}", megabytes)
+            sizes = _MEDMNIST_SIZES if size == 28 else (size,)
+            entries.append(Entry(name, f"{flag}, {size}x{size}", files=(file,), sizes=sizes, **of_all))
     return entries
 
 

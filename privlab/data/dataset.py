@@ -1,7 +1,7 @@
 """What `load` returns."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,12 +14,20 @@ from privlab import checks, runtime
 class _Rows:
     """What all of them have in common: each field that is a tensor holds a row for each example."""
 
-    def _rows(self) -> dict[str, Tensor]:
+    name: str
+    split: str
+
+    def _rows(self) -> dict[str, Any]:
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in held.items() if isinstance(value, Tensor)}
 
     def __len__(self) -> int:
         return len(next(iter(self._rows().values())))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example: (C, H, W) of an image, (1, L) of a signal."""
+        return tuple(next(iter(self._rows().values())).shape[1:])
 
     def __getitem__(self, chosen: Tensor | slice | list[int]) -> Self:
         """The chosen examples as a data set of their own."""
@@ -45,8 +53,6 @@ class Dataset(_Rows):
     times, int64 or float64 `(N,)`, when it was taken.
     """
 
-    name: str
-    split: str
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
@@ -61,11 +67,6 @@ class Dataset(_Rows):
         """float32 `(N, C, H, W)` in [0, 1]: the pixels divided by 255."""
         return self.pixels.float() / 255
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(C, H, W)."""
-        return tuple(self.pixels.shape[1:])
-
 
 @dataclass(frozen=True)
 class Signals(_Rows):
@@ -74,8 +75,6 @@ class Signals(_Rows):
     values: float32 `(N, 1, L)` in [0, 1]. All else is as in `Dataset`.
     """
 
-    name: str
-    split: str
     values: Tensor
     labels: Tensor
     classes: tuple[str, ...]
@@ -90,11 +89,6 @@ class Signals(_Rows):
         """The values, by the name that clients take their inputs from."""
         return self.values
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(1, L)."""
-        return tuple(self.values.shape[1:])
-
 
 @dataclass(frozen=True)
 class Text(_Rows):
@@ -104,8 +98,6 @@ class Text(_Rows):
     vocabulary: the word of each number, most frequent first after the two special ones.
     """
 
-    name: str
-    split: str
     tokens: Tensor
     labels: Tensor
     classes: tuple[str, ...]
@@ -126,8 +118,6 @@ class Table(_Rows):
     Where the data set says: users, int64 `(N,)`, whose record it is, as of which hospital.
     """
 
-    name: str
-    split: str
     values: Tensor
     labels: Tensor
     classes: tuple[str, ...]

@@ -1,15 +1,13 @@
 """Find the files of a data set, or download them: one process at a time, going on where a download stopped."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 import pooch
 import requests
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from tqdm import tqdm
 
 from privlab.data.catalogue import Entry, File
@@ -78,10 +76,8 @@ def locate(entry: Entry, *, progress: bool = True, online: bool = True) -> list[
 def _absent(entry: Entry, folder: Path | None, tried: str) -> str:
     files = ", ".join(file.path for file in entry.files) or f"{entry.name}.zip or a folder {entry.name}"
     instead = f" The embedded set {entry.stand_in!r} can stand in." if entry.stand_in else ""
-    return (
-        f"{entry.name} is not here: looked for {files} (or {entry.name}.npz) in PRIVLAB_DATA={folder or '(not set)'} "
-        f"and in {cache_folder()}, {tried}.{instead}"
-    )
+    places = f"in PRIVLAB_DATA={folder or '(not set)'} and in {cache_folder()}"
+    return f"{entry.name} is not here: looked for {files} (or {entry.name}.npz) {places}, {tried}.{instead}"
 
 
 def available(entry: Entry) -> bool:
@@ -151,28 +147,22 @@ def download(file: File, *, progress: bool = True) -> Found:
         resumed = target.with_name(f"{target.name}.part").exists()
         try:
             _retrieve(file, target, progress)
-        except OSError:
-            raise
-        except ValueError:
-            if not resumed:
+        except ValueError as error:
+            if isinstance(error, OSError) or not resumed:  # requests has errors that are both
                 raise
             _retrieve(file, target, progress)
     return Found(target, digest(target), "publisher")
 
 
-@contextlib.contextmanager
-def _alone(target: Path, progress: bool) -> Iterator[None]:
+def _alone(target: Path, progress: bool) -> AcquireReturnProxy:
+    """A context within which no other process downloads the file."""
     lock = FileLock(f"{target}.lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         if progress:
             print(f"{target.name}: another process is downloading it; waiting for that", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 def _retrieve(file: File, target: Path, progress: bool) -> None:

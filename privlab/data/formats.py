@@ -55,10 +55,8 @@ def writers(path: Path, labels: np.ndarray, split: str) -> np.ndarray:
     other = rows[:count, 0] != labels
     if other.any():
         row = int(other.argmax())
-        raise ValueError(
-            f"{path} has the digit {rows[row, 0]} in its row {row}, and MNIST's label of that image is {labels[row]}; "
-            "fetch both again"
-        )
+        given = f"{path} has the digit {rows[row, 0]} in its row {row}"
+        raise ValueError(f"{given}, and MNIST's label of that image is {labels[row]}; fetch both again")
     return rows[:count, 2].astype(np.int64)
 
 
@@ -80,10 +78,8 @@ def emnist(path: Path, group: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images `(N, 28, 28)`, upright, and labels from 0 of one group of EMNIST's `gzip.zip`."""
     with zipfile.ZipFile(path) as archive:
         names = {Path(name).name: name for name in archive.namelist()}
-        images, labels = (
-            idx(archive.read(names[f"emnist-{group}-{split}-{what}-ubyte.gz"]))
-            for what in ("images-idx3", "labels-idx1")
-        )
+        kinds = "images-idx3", "labels-idx1"
+        images, labels = (idx(archive.read(names[f"emnist-{group}-{split}-{kind}-ubyte.gz"])) for kind in kinds)
     # The publisher stores characters on their side, and counts letters from 1.
     return images.transpose(0, 2, 1).copy(), labels - (group == "letters")
 

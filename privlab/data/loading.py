@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +72,10 @@ def load(
 
 def check(size: int | None, channels: int | None, words: int | None = None, length: int | None = None) -> None:
     """Raise for a setting that no data set could have."""
-    if size is not None:
-        checks.whole("size", size, 1, _LARGEST_SIDE)
-    if channels is not None:
-        checks.one_of("channels", channels, (1, 3))
-    if words is not None:
-        checks.whole("words", words, 3)
-    if length is not None:
-        checks.whole("length", length, 1, _LONGEST)
+    checks.if_given(checks.whole, "size", size, 1, _LARGEST_SIDE)
+    checks.if_given(checks.one_of, "channels", channels, (1, 3))
+    checks.if_given(checks.whole, "words", words, 3)
+    checks.if_given(checks.whole, "length", length, 1, _LONGEST)
 
 
 def _path(name: str) -> tuple[Path, Path | None]:
@@ -168,9 +163,8 @@ def _beats(entry: Entry, found: list[sums.Found], split: str) -> Signals:
     with reading(path):
         raw, labels, classes, about = (formats if path.is_dir() else arrays).beats(path, split)
     if raw.min() < 0 or raw.max() > _ADC:
-        raise ValueError(
-            f"{path} holds values from {raw.min()} to {raw.max()}; give those of the converter, 0 to {_ADC}"
-        )
+        given = f"{path} holds values from {raw.min()} to {raw.max()}"
+        raise ValueError(f"{given}; give those of the converter, 0 to {_ADC}")
     values, numbers = torch.from_numpy((raw / _ADC).astype(np.float32)), _classes(entry.name, path, labels, classes)
     checksum, source = _origin(found, raw, labels)
     return Signals(entry.name, split, values[:, None], numbers, classes, source, checksum, **_tensors(about))
@@ -210,8 +204,10 @@ def _embedded(entry: Entry, split: str, size: int | None, words: int, length: in
         parts, labels = text.passages(texts, topics, length)
         return _text(entry.name, split, parts, labels, parts, names, words, length, "embedded")
     if entry.name == "tumours":
-        values, classes, features = embedded.tumours(split)
-        return _table(entry, split, values, classes, features, "embedded", embedded.checksum(values, classes))
+        values, kinds, features = embedded.tumours(split)
+        held = torch.from_numpy(values), torch.from_numpy(kinds.astype(np.int64))
+        checksum = embedded.checksum(values, kinds)
+        return Table(entry.name, split, *held, entry.classes, features, "embedded", checksum)
     images, targets = embedded.patches(split, size or 32) if entry.name == "patches" else embedded.digits(split)
     numbers = torch.from_numpy(targets.astype(np.int64))
     checksum = embedded.checksum(images, targets)
@@ -228,27 +224,18 @@ def _text(name, split, parts, labels, known, classes, words, length, source, che
     return Text(name, split, tokens, numbers, tuple(classes), vocabulary, source, checksum)
 
 
-def _table(entry: Entry, split: str, values: np.ndarray, labels: np.ndarray, features, source, checksum) -> Table:
-    numbers = torch.from_numpy(labels.astype(np.int64))
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(entry.classes):
-        raise ValueError(
-            f"{entry.name} holds labels from {labels.min()} to {labels.max()}, of {len(entry.classes)} classes"
-        )
-    return Table(entry.name, split, torch.from_numpy(values), numbers, entry.classes, features, source, checksum)
-
-
 def _records(entry: Entry, found: list[sums.Found], split: str) -> Table:
-    of_split, users = _of_split(entry, found, split), None
+    of_split, about = _of_split(entry, found, split), dict[str, np.ndarray]()
     with reading(of_split[0].path):
         if entry.name == "location30":
             values, labels, features = tables.location(found[0].path)
         elif entry.name == "heart-disease":
-            values, labels, features, users = tables.heart([each.path for each in found])
+            values, labels, features, about["users"] = tables.heart([each.path for each in found])
         else:
             values, labels, features = tables.adult(of_split[0].path, found[0].path)
     checksum, source = _origin(of_split, values, labels)
-    made = _table(entry, split, values, labels, features, source, checksum)
-    return made if users is None else replace(made, users=torch.from_numpy(users))
+    held = torch.from_numpy(values), _classes(entry.name, of_split[0].path, labels, entry.classes)
+    return Table(entry.name, split, *held, entry.classes, features, source, checksum, **_tensors(about))
 
 
 def _reviews(entry: Entry, found: sums.Found, split: str, words: int, length: int) -> Text:
@@ -276,9 +263,8 @@ def _images(entry: Entry, found: list[sums.Found], split: str, size: int | None,
         found = _of_split(entry, found, split)
         images, targets = map(_idx, found[:2])
         if (images.ndim, targets.ndim) != (3, 1):
-            raise ValueError(
-                f"{path} is of shape {images.shape}, its labels {targets.shape}; expected (N, H, W) and (N,)"
-            )
+            given = f"{path} is of shape {images.shape}, its labels {targets.shape}"
+            raise ValueError(f"{given}; expected (N, H, W) and (N,)")
         if found[2:]:
             about["users"] = formats.writers(found[2].path, targets, split)
     else:

@@ -21,10 +21,8 @@ def unknown(name: str, others: Iterable[str] = ()) -> str:
     bare = _bare(name)
     close = [bare] if bare in known else difflib.get_close_matches(bare, known, 3, 0.7)
     guess = f"; did you mean {' or '.join(repr(known[each]) for each in close)}?" if close else ";"
-    return (
-        f"{name!r} is neither a file nor a known data set{guess} `privlab data list` shows those known, "
-        "and a path to a .npz, or to a folder or zip of pictures, loads your own"
-    )
+    own = "and a path to a .npz, or to a folder or zip of pictures, loads your own"
+    return f"{name!r} is neither a file nor a known data set{guess} `privlab data list` shows those known, {own}"
 
 
 def _bare(name: str) -> str:

@@ -40,10 +40,8 @@ def images(
         if not tree.pictures:
             raise ValueError(_nothing(path, tree))
         chosen, classes = _classes(path, tree, split)
-        about = {
-            "left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures)),
-            "folders without a picture": _empty(tree),
-        }
+        about = {"left out, as Pillow does not open them": sorted(set(tree.files) - set(tree.pictures))}
+        about["folders without a picture"] = _empty(tree)
         labels = np.array([classes.index(group) for group in chosen.values()], np.int64)
         return pixels(path, tree, chosen, size, channels, about), labels, tuple(classes)
 
@@ -111,12 +109,10 @@ def _classes(path: Path, tree: Tree, split: str) -> tuple[dict[str, str], list[s
         inside = {name: again[rest] for name, rest in below.items()}
     if split not in parts.values():
         held = sorted(set(parts.values()))
-        raise ValueError(
-            f"{path} is one set of images, taken as split={held[0]!r}; for split={split!r} load another path, or put "
-            "the pictures into folders train and test"
-            if len(held) == 1
-            else f"{path} has no folder for split={split!r}; choose one of {', '.join(held)}"
-        )
+        if len(held) > 1:
+            raise ValueError(f"{path} has no folder for split={split!r}; choose one of {', '.join(held)}")
+        given = f"{path} is one set of images, taken as split={held[0]!r}; for split={split!r} load another path"
+        raise ValueError(f"{given}, or put the pictures into folders train and test")
     groups = _grouped(path, inside)
     return {name: groups[name] for name in inside if parts[name] == split}, in_order(groups.values())
 
@@ -149,10 +145,8 @@ def _grouped(path: Path, inside: dict[str, str]) -> dict[str, str]:
         return {name: PurePosixPath(name).stem.split("_")[0] for name in inside}
     if loose:
         folders = some(in_order(set(firsts.values()) - {""}))
-        raise ValueError(
-            f"{path} holds pictures beside the class folders {folders}: {some(loose)}; move each into the folder of "
-            "its class"
-        )
+        given = f"{path} holds pictures beside the class folders {folders}: {some(loose)}"
+        raise ValueError(f"{given}; move each into the folder of its class")
     return firsts
 
 

@@ -53,10 +53,8 @@ def listed(folder: Path) -> dict[str, str]:
             continue
         match = _GNU.fullmatch(line) or _BSD.fullmatch(line)
         if not match:
-            raise ValueError(
-                f"{place}, line {number}: {line[:80]!r} is no SHA-256 of a file; write 64 hexadecimal digits, two "
-                "spaces and the file's name, as sha256sum does"
-            )
+            given = f"{place}, line {number}: {line[:80]!r} is no SHA-256 of a file"
+            raise ValueError(f"{given}; write 64 hexadecimal digits, two spaces and the file's name, as sha256sum does")
         name = re.sub(r"\\+", "/", match["name"].strip())
         name = re.sub(r"^(\./)+", "", name).removeprefix(f"{folder.as_posix()}/")
         value = match["hex"].lower()
@@ -112,7 +110,6 @@ def _same(path: Path, wanted: str) -> None:
 
 
 def _altered(path: Path, wanted: str, actual: str, who: str) -> str:
-    return (
-        f"{path} is not the file that {who} describes: expected {wanted}, got {actual}. It was left as it is; "
-        f"delete it and fetch it again, or list a copy you trust in a {_NAME} in the folder of PRIVLAB_DATA."
-    )
+    given = f"{path} is not the file that {who} describes: expected {wanted}, got {actual}. It was left as it is"
+    copy = f"list a copy you trust in a {_NAME} in the folder of PRIVLAB_DATA"
+    return f"{given}; delete it and fetch it again, or {copy}."

@@ -7,22 +7,10 @@ from pathlib import Path
 import numpy as np
 
 # adult.names: what stands in each column; those with a range are numbers, scaled to [0, 1] by it.
-_ADULT = {
-    "age": (17, 90),
-    "workclass": None,
-    "fnlwgt": (12_285, 1_490_400),
-    "education": None,
-    "education-num": (1, 16),
-    "marital-status": None,
-    "occupation": None,
-    "relationship": None,
-    "race": None,
-    "sex": None,
-    "capital-gain": (0, 99_999),
-    "capital-loss": (0, 4356),
-    "hours-per-week": (1, 99),
-    "native-country": None,
-}
+_ADULT: dict[str, tuple[int, int] | None] = {"age": (17, 90), "workclass": None, "fnlwgt": (12_285, 1_490_400)}
+_ADULT |= {"education": None, "education-num": (1, 16), "marital-status": None, "occupation": None}
+_ADULT |= {"relationship": None, "race": None, "sex": None, "capital-gain": (0, 99_999), "capital-loss": (0, 4356)}
+_ADULT |= {"hours-per-week": (1, 99), "native-country": None}
 _PLACES = 446
 # heart-disease.names, section 7: the codes that it lists; of a number its range in the four files.
 _HEART: dict[str, tuple[float, float] | str] = {"age": (28, 77), "sex": "01", "cp": "1234", "trestbps": (0, 200)}
@@ -103,10 +91,8 @@ def heart(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...
 
 def _records(path: Path, width: int = len(_ADULT) + 1) -> list[list[str]]:
     """The lines of a file of Adult (but for its remark) or of heart disease, in columns."""
-    lines = path.read_bytes().decode("utf-8").splitlines()
-    records = [
-        [word.strip() for word in line.split(",")] for line in lines if line.strip() and not line.startswith("|")
-    ]
+    lines = [line for line in path.read_bytes().decode("utf-8").splitlines() if line.strip()]
+    records = [[word.strip() for word in line.split(",")] for line in lines if not line.startswith("|")]
     _check_width(path, records, width)
     return records
 

@@ -14,14 +14,10 @@ from privlab.data.names import tidy
 from privlab.data.reading import reading, starts_as
 
 # What Pillow reads without another program's help.
-_FORMATS = [
-    *("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF"),
-    *("JPEG2000", "PPM", "TGA", "PCX", "SGI", "ICO", "QOI"),
-]
-_SYSTEM = {
-    *("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "lost+found", "$recycle.bin", "icon\r"),
-    *("system volume information", "#recycle", "@recycle", "__pycache__"),
-}
+_FORMATS = ["PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF"]
+_FORMATS += ["JPEG2000", "PPM", "TGA", "PCX", "SGI", "ICO", "QOI"]
+_SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "lost+found", "$recycle.bin", "icon\r"}
+_SYSTEM |= {"system volume information", "#recycle", "@recycle", "__pycache__"}
 Read = Callable[[], bytes]
 
 

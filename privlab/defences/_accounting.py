@@ -93,15 +93,12 @@ def _check(delta: float, sample_rate: float, steps: int, accountant: str, exampl
     checks.number("sample_rate", sample_rate, 0, 1, open_low=True)
     checks.whole("steps", steps, 1, STEPS)
     checks.one_of("accountant", accountant, ACCOUNTANTS)
-    if examples is not None:
-        checks.whole("examples", examples)
+    checks.if_given(checks.whole, "examples", examples)
     allowed = 1 / examples if examples else min(sample_rate, CERTAIN)
     if delta >= allowed:
         of = f"1 / examples = {allowed:.3g}" if examples else f"{allowed:.3g}, which is 1/N at least"
-        warnings.warn(
-            f"delta={delta:g} is not below {of}: that allows an example to be published whole; choose a smaller one",
-            stacklevel=3,
-        )
+        given = f"delta={delta:g} is not below {of}: that allows an example to be published whole"
+        warnings.warn(f"{given}; choose a smaller one", stacklevel=3)
 
 
 def _rdp(noise: float, delta: float, sample_rate: float, steps: int) -> float:
@@ -135,10 +132,8 @@ def _search_rdp(target: float, delta: float, sample_rate: float, steps: int) -> 
             f"epsilon={target:g} is too low: with RDP orders up to {HIGHER_ORDERS[-1]} no noise is shown to spend less "
             f"than {least:.2g} at delta={delta:g}; give a larger epsilon or delta"
         )
-    raise ValueError(
-        f"epsilon={target:g} needs a noise multiplier above {MAX_SIGMA:g} for {steps} steps; give a larger epsilon, or "
-        "fewer steps"
-    )
+    given = f"epsilon={target:g} needs a noise multiplier above {MAX_SIGMA:g} for {steps} steps"
+    raise ValueError(f"{given}; give a larger epsilon, or fewer steps")
 
 
 def _least(delta: float, order: int) -> float:

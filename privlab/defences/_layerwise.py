@@ -19,10 +19,9 @@ from privlab.sharing.losses import Loss, binary_cross_entropy, cross_entropy
 MEANS = (cross_entropy, binary_cross_entropy)  # losses known to be a mean over examples
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
-WITHOUT_WEIGHTS = {
-    *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Hardtanh, nn.Sigmoid, nn.Tanh),
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropout, nn.Identity),
-}
+WITHOUT_WEIGHTS = {nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Hardtanh, nn.Sigmoid, nn.Tanh}
+WITHOUT_WEIGHTS |= {nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropout}
+WITHOUT_WEIGHTS |= {nn.Identity}
 AT_ONCE = 2**18  # numbers of patches: what stays in a processor's cache
 
 
@@ -148,9 +147,8 @@ def _norms(slopes: Slopes, least: torch.dtype) -> Tensor:
         kind = torch.promote_types(rows.dtype, least)
         return torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=None if rows.dtype == kind else kind)
 
-    parts = [
-        length(each.back) * length(each.read) if isinstance(each, Outer) else length(each) for each in slopes.values()
-    ]
+    held = slopes.values()
+    parts = [length(each.back) * length(each.read) if isinstance(each, Outer) else length(each) for each in held]
     return torch.linalg.vector_norm(torch.stack(parts), dim=0)
 
 

@@ -6,14 +6,12 @@ seed begins each mini-batch alike, a torch.Generator anew.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from torch import Tensor, nn
 
+from privlab.networks import Model
 from privlab.sharing import federated, predictions
 from privlab.sharing.losses import Craft
-
-Model = TypeVar("Model", bound=nn.Module)
 
 
 def fit(model: Model, images: Tensor, labels: Tensor, attack: Craft, **training) -> Model:
@@ -45,9 +43,8 @@ def _checked(attack: Craft) -> Craft:
         made = attack(model, images, labels)
         if not isinstance(made, Tensor) or made.shape != images.shape or not made.isfinite().all():
             form = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-            raise ValueError(
-                f"the attack makes {form} of images {tuple(images.shape)}; give finite ones in the same shape"
-            )
+            given = f"the attack makes {form} of images {tuple(images.shape)}"
+            raise ValueError(f"{given}; give finite ones in the same shape")
         return made.detach()
 
     return craft

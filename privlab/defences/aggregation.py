@@ -30,8 +30,7 @@ def clipped_mean(updates: Sequence[Update], bound: float | None = None) -> Updat
     """
     stacked = stack(updates)
     lengths = torch.linalg.vector_norm(stacked, dim=1, dtype=torch.float64)  # the square of 1e20 is no float32
-    if bound is not None:
-        checks.number("bound", bound, 0, open_low=True)
+    checks.if_given(checks.number, "bound", bound, 0, open_low=True)
     limit = _middle(lengths[:, None]) if bound is None else lengths.new_tensor([bound])
     return unstack(((limit / lengths).nan_to_num(1.0).clamp_max(1).to(stacked)[:, None] * stacked).mean(0), updates)
 
@@ -140,6 +139,5 @@ def _distances(stacked: Tensor) -> Tensor:
 def _bears(updates: Sequence[Update], f: int, least: int) -> None:
     checks.whole("f", f, 0)
     if len(updates) < least:
-        raise ValueError(
-            f"f={f} needs {least} updates or more, and there are {len(updates)}; lower f, or ask more clients"
-        )
+        given = f"f={f} needs {least} updates or more, and there are {len(updates)}"
+        raise ValueError(f"{given}; lower f, or ask more clients")

@@ -88,8 +88,7 @@ def aggregate(
     if isinstance(updates, Mapping | Tensor) or not isinstance(updates, Iterable):
         raise TypeError(f"updates is a {type(updates).__name__}; give a list of them, one of each client")
     updates = list(updates)
-    if not updates:
-        raise ValueError("there are no updates; give at least one")
+    checks.some("updates", updates)
     for update in updates:
         _check(update)
     shapes = [{name: tuple(each.shape) for name, each in update.items()} for update in updates]
@@ -116,17 +115,13 @@ def _noisy(update: Update, std: float, random: torch.Generator) -> Update:
 
 def _check(update: Update) -> None:
     if not isinstance(update, Mapping):
-        raise TypeError(
-            f"an update is a {type(update).__name__}; give the changes of a model's parameters by name, as "
-            "federated.local_update does"
-        )
+        given = f"an update is a {type(update).__name__}"
+        raise TypeError(f"{given}; give the changes of a model's parameters by name, as federated.local_update does")
     if not update:
         raise ValueError("an update is empty; give the changes of at least one parameter")
     if getattr(update, "buffers", None):
-        raise ValueError(
-            f"an update carries buffers ({', '.join(update.buffers)}), which no clipping bounds; "
-            "train a model without running averages, such as resnet18 with norm='group'"
-        )
+        given = f"an update carries buffers ({', '.join(update.buffers)}), which no clipping bounds"
+        raise ValueError(f"{given}; train a model without running averages, such as resnet18 with norm='group'")
     for name, each in update.items():
         if not isinstance(each, Tensor) or not each.is_floating_point():
             what = each.dtype if isinstance(each, Tensor) else f"a {type(each).__name__}"

@@ -72,13 +72,13 @@ def clusters(features: Tensor, count: int, *, seed: int = 0) -> Tensor:
 
 def noise(update: Update, std: float, *, seed: int | torch.Generator = 0) -> Update:
     """Add independent Gaussian noise of standard deviation `std` to every number (eq. 5; `perturbation.gaussian`)."""
-    return _sent(perturbation.gaussian(_as_gradient(update), std, seed))
+    return Update(perturbation.gaussian(Gradient(update, 1), std, seed).tensors, update.buffers)
 
 
 def top_k(update: Update, share: float) -> Update:
     """Keep the `share`, in (0, 1], of each layer's numbers that are largest in magnitude, at least one; zeros else."""
     checks.number("share", share, 0, 1, open_low=True)
-    return _sent(perturbation.prune(_as_gradient(update), 1 - share))
+    return Update(perturbation.prune(Gradient(update, 1), 1 - share).tensors, update.buffers)
 
 
 def signs(update: Update) -> Update:
@@ -96,14 +96,6 @@ def only(update: Update, layer: str) -> Update:
         layers = dict.fromkeys(name.rpartition(".")[0] for name in update)
         raise ValueError(f"layer={layer!r} is not in the update; choose one of {', '.join(layers) or '(none)'}")
     return Update(kept, {})
-
-
-def _as_gradient(update: Update) -> Gradient:
-    return Gradient(update, 1, update.buffers)
-
-
-def _sent(gradient: Gradient) -> Update:
-    return Update(gradient.tensors, gradient.buffers)
 
 
 def _joined(client: Client, kept: Tensor, background: Client, count: int, random: torch.Generator) -> Client:

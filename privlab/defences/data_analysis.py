@@ -23,10 +23,9 @@ def sanitise(client: Client, images: Tensor, labels: Tensor, *, neighbours: int 
     checks.labels("labels", labels, len(images))
     checks.labels("the client's labels", client.labels, len(client.images))
     checks.whole("neighbours", neighbours, 1, len(labels))
-    if images.shape[1:] != client.images.shape[1:]:
-        raise ValueError(
-            f"clean examples are {tuple(images.shape[1:])} and the client's {tuple(client.images.shape[1:])}"
-        )
+    clean, own = tuple(images.shape[1:]), tuple(client.images.shape[1:])
+    if clean != own:
+        raise ValueError(f"clean examples are {clean} and the client's {own}")
     voters = KNeighborsClassifier(neighbours).fit(images.flatten(1).cpu().numpy(), labels.cpu().numpy())
     voted = torch.from_numpy(voters.predict(client.images.flatten(1).cpu().numpy())).to(client.labels)
     return replace(client, labels=voted), voted != client.labels

@@ -8,8 +8,6 @@ Acts in training and on the release. Source: Abadi et al. 2016; "Zen", sections 
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +20,6 @@ from privlab.sharing.federated import Client, Gradient, Loss, cross_entropy
 
 __all__ = ["epsilon", "gradient", "noise_multiplier", "per_example", "train"]
 
-Model = TypeVar("Model", bound=nn.Module)
 AT_ONCE = 2**28  # bytes of examples' gradients held together; a larger mini-batch is taken in parts
 
 
@@ -40,42 +37,40 @@ def _check_model(model: nn.Module) -> None:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         wrong = "all its parameters are frozen"
     if wrong:
-        raise ValueError(
-            f"this model cannot be trained with DP-SGD ({wrong}); it takes a model in train mode, with parameters to "
-            "train, and without BatchNorm (resnet18 has norm='group')"
-        )
+        given = f"this model cannot be trained with DP-SGD ({wrong}); it takes a model in train mode"
+        raise ValueError(f"{given}, with parameters to train, and without BatchNorm (resnet18 has norm='group')")
 
 
-@dataclass(frozen=True)
-class _Noise:
-    """What is done to the sum of clipped gradients: noise, then the mean over `batch` examples, as Opacus does it."""
+def _release(
+    model: nn.Module, total: Mapping[str, Tensor], std: float, batch: int, random: torch.Generator
+) -> dict[str, Tensor]:
+    """The sum of clipped gradients with noise, then the mean over `batch` examples, as Opacus does it.
 
-    clip: float
-    noise: float
-    batch: int
-    random: torch.Generator
-
-    def release(self, model: nn.Module, total: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """By name of each trained parameter, in their order; one missing in `total` counts as 0."""
-        std, found = self.noise * self.clip, {}
-        for name, like in _trained(model).items():
-            summed = total[name].to(like.dtype) if name in total else torch.zeros_like(like.detach())
-            if std:
-                summed = summed + self._draw(summed, std)
-            found[name] = summed / self.batch
-        return found
-
-    def _draw(self, like: Tensor, std: float) -> Tensor:
-        return torch.normal(0.0, std, like.shape, generator=self.random, device=like.device, dtype=like.dtype)
+    By name of each trained parameter, in their order; one missing in `total` counts as 0.
+    """
+    found = {}
+    for name, like in _trained(model).items():
+        summed = total[name].to(like.dtype) if name in total else torch.zeros_like(like.detach())
+        found[name] = (summed + _draw(summed, std, random) if std else summed) / batch
+    return found
 
 
-def _private(model: Model, clip: float, noise: float, batch: int, seed: int) -> tuple[Model, _Noise]:
-    """A copy to be trained, and the noise for what it sends."""
+def _draw(like: Tensor, std: float, random: torch.Generator) -> Tensor:
+    return torch.normal(0.0, std, like.shape, generator=random, device=like.device, dtype=like.dtype)
+
+
+def _noise_generator(device: torch.device, seed: int) -> torch.Generator:
+    """Opacus draws on the weights' device: the one place where a seed means something else on a GPU."""
+    return torch.Generator(device).manual_seed(runtime.derive(seed, "dp noise") % 2**63)
+
+
+def _private(model: networks.Model, clip: float, noise: float, seed: int) -> tuple[networks.Model, torch.Generator]:
+    """A copy to be trained, and what draws the noise for what it sends."""
     checks.number("clip", clip, 0, open_low=True)
     checks.number("noise", noise, 0)
     checks.whole("seed", seed, 0, 2**63 - 1)
     _check_model(model)
-    return networks.duplicate(model), _Noise(clip, noise, batch, _noise_generator(networks.device(model), seed))
+    return networks.duplicate(model), _noise_generator(networks.device(model), seed)
 
 
 @torch.enable_grad()
@@ -90,8 +85,7 @@ def per_example(
     """
     checks.inputs("images", images)
     _check_targets(labels, len(images), loss)
-    if clip is not None:
-        checks.number("clip", clip, 0, open_low=True)
+    checks.if_given(checks.number, "clip", clip, 0, open_low=True)
     _check_model(model)
     own = networks.duplicate(model)
     _prepare(own, images, labels, loss)
@@ -198,11 +192,6 @@ def _freeze_what_is_not_reached(model: nn.Module, images: Tensor, labels: Tensor
         parameter.requires_grad_(found is not None)
 
 
-def _noise_generator(device: torch.device, seed: int) -> torch.Generator:
-    """Opacus draws on the weights' device: the one place where a seed means something else on a GPU."""
-    return torch.Generator(device).manual_seed(runtime.derive(seed, "dp noise") % 2**63)
-
-
 @torch.enable_grad()
 def gradient(
     model: nn.Module,
@@ -224,11 +213,11 @@ def gradient(
     """
     checks.inputs("images", images)
     _check_targets(labels, len(images), loss)
-    private, noisy = _private(model, clip, noise, len(images), seed)
+    private, random = _private(model, clip, noise, seed)
     _prepare(private, images, labels, loss)
     with networks.dice(private, seed):
         total = _clipped_sum(private, images, labels, loss, clip)
-    return Gradient(noisy.release(private, total), len(images))
+    return Gradient(_release(private, total, noise * clip, len(images), random), len(images))
 
 
 def _check_targets(labels: Tensor, count: int, loss: Loss) -> None:
@@ -254,7 +243,7 @@ def _clipped_sum(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss, c
 
 @torch.enable_grad()
 def train(
-    model: Model,
+    model: networks.Model,
     client: Client,
     *,
     clip: float,
@@ -264,7 +253,7 @@ def train(
     lr: float,
     seed: int = 0,
     loss: Loss = cross_entropy,
-) -> Model:
+) -> networks.Model:
     """A copy of the model, trained by DP-SGD on one client's images: mini-batches drawn as its accounting assumes.
 
     Every example is in a mini-batch with the chance q = batch / N (Poisson sampling), epochs / q times. What that
@@ -280,7 +269,7 @@ def train(
     checks.whole("batch", batch, 1, len(client.labels))
     checks.number("lr", lr, 0, open_low=True)
     _check_targets(client.labels, len(client.images), loss)
-    private, noisy = _private(model, clip, noise, batch, seed)
+    private, draw = _private(model, clip, noise, seed)
     _prepare(private, client.images, client.labels, loss)
     chance = runtime.generator(runtime.derive(seed, "dropout"))
     random = runtime.generator(runtime.derive(seed, "poisson"))
@@ -292,8 +281,9 @@ def train(
             with networks.dice(private, chance):
                 total = _clipped_sum(private, client.images[chosen], client.labels[chosen], loss, clip)
         with torch.no_grad():
-            for each, sent in zip(_trained(private).values(), noisy.release(private, total).values(), strict=True):
-                each.sub_(sent, alpha=lr)
+            sent = _release(private, total, noise * clip, batch, draw)
+            for name, each in _trained(private).items():
+                each.sub_(sent[name], alpha=lr)
     trained = networks.duplicate(model)
     with torch.no_grad():
         for mine, theirs in zip(trained.parameters(), private.parameters(), strict=True):

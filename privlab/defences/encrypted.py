@@ -74,10 +74,8 @@ def ckks_sum(vectors: Sequence[Tensor], *, bound: float = 1.0) -> EncryptedSum:
     theirs.global_scale = SCALE
     public = theirs.copy()
     public.make_context_public()  # what the server is given: no secret key
-    received = [
-        [ts.ckks_vector(theirs, part.tolist()).serialize() for part in (each.detach().double() / bound).split(SLOTS)]
-        for each in vectors
-    ]
+    scaled = [(each.detach().double() / bound).split(SLOTS) for each in vectors]
+    received = [[ts.ckks_vector(theirs, part.tolist()).serialize() for part in each] for each in scaled]
     sums = [ts.ckks_vector_from(public, part) for part in received[0]]
     for one in received[1:]:
         sums = [total + ts.ckks_vector_from(public, part) for total, part in zip(sums, one, strict=True)]

@@ -66,10 +66,8 @@ def epsilon(scale: float, *, low: float, high: float, numbers: int, releases: in
     except OverflowError:  # of whole numbers beyond every float
         spent = math.inf
     if not math.isfinite(spent):
-        raise ValueError(
-            f"scale={scale} is too small for {numbers} numbers within [{low}, {high}] and {releases} releases: epsilon "
-            "is beyond every number; give a larger one, or closer bounds"
-        )
+        given = f"scale={scale} is too small for {numbers} numbers within [{low}, {high}] and {releases} releases"
+        raise ValueError(f"{given}: epsilon is beyond every number; give a larger one, or closer bounds")
     return spent
 
 

@@ -1,16 +1,12 @@
 """Fine-pruning: neurons that rest on clean inputs are taken out, as a backdoor may live in them. Acts on the model."""
 
-from typing import TypeVar
-
 import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks
 
-Model = TypeVar("Model", bound=nn.Module)
 
-
-def prune_dormant(model: Model, layer: str, inputs: Tensor, share: float) -> Model:
+def prune_dormant(model: networks.Model, layer: str, inputs: Tensor, share: float) -> networks.Model:
     """A copy of the model in which the `share` of the layer's neurons that are least active on `inputs` give zero.
 
     layer: a dense or convolutional layer whose rectified outputs count as its activity, mean over examples and places;

@@ -6,7 +6,6 @@ measured (`membership/defences`), against an adversary whose references were tre
 """
 
 import functools
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from privlab import checks, networks
 from privlab.sharing import losses, predictions
 
-Model = TypeVar("Model", bound=nn.Module)
 # What a loss compares with: shares of classes, which are a softmax, or a chance for each logit, a sigmoid.
 SHARES: tuple = (losses.cross_entropy, nn.CrossEntropyLoss)
 CHANCES: tuple = (losses.binary_cross_entropy, nn.functional.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss)
@@ -42,7 +40,9 @@ def mask(logits: Tensor, kept: int = 1) -> Tensor:
     return torch.zeros_like(logits).scatter(1, places, ranks.expand(len(logits), -1))
 
 
-def distil(teacher: nn.Module, student: Model, inputs: Tensor, *, temperature: float = 1.0, **training) -> Model:
+def distil(
+    teacher: nn.Module, student: networks.Model, inputs: Tensor, *, temperature: float = 1.0, **training
+) -> networks.Model:
     """A copy of the student, trained to say of public `inputs` `(N, ...)` what the teacher says.
 
     The student never sees a private example; what it learns of one it learns through the teacher's answers. They are
@@ -71,7 +71,7 @@ def _takes_chances(loss: object) -> bool:
     )
 
 
-def prune_weights(model: Model, share: float) -> Model:
+def prune_weights(model: networks.Model, share: float) -> networks.Model:
     """A copy of the model in which the `share` of all weights that are smallest in magnitude are 0; biases stay.
 
     Of dense and convolutional layers, over all of them together; a weight that two of them share counts once. Train it

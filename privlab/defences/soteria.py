@@ -32,10 +32,8 @@ def telling_mask(model: nn.Module, images: Tensor, *, layer: str | None = None, 
             names = [name for name, _ in model.named_modules() if name not in ("", layer)]
             raise ValueError(f"layer={layer!r} has no layer of the model before it; choose one of {', '.join(names)}")
         _check_alone(model, layer, images, inputs)
-        per_example = torch.func.vmap(
-            torch.func.jacrev(lambda image: networks.input_of(model, layer, image[None])[0]), chunk_size=8
-        )
-        sizes = per_example(images).flatten(2).norm(dim=2)  # (B, L)
+        slopes = torch.func.jacrev(lambda image: networks.input_of(model, layer, image[None])[0])
+        sizes = torch.func.vmap(slopes, chunk_size=8)(images).flatten(2).norm(dim=2)  # (B, L)
     inputs = inputs.detach()
     telling = (inputs.abs() / sizes.clamp_min(1e-12)).argsort(1, descending=True)
     hidden = telling[:, : int(share * inputs.shape[1])]
@@ -52,18 +50,15 @@ def _dense(model: nn.Module, layer: str | None) -> str:
 def _check_alone(model: nn.Module, layer: str, images: Tensor, inputs: Tensor) -> None:
     """That each example's inputs `(B, L)` of the layer are its own, whatever else is in the mini-batch."""
     if inputs.dim() != 2:
-        raise ValueError(
-            f"layer={layer!r} reads {tuple(inputs.shape)}; choose one that reads a row of numbers an image"
-        )
+        given = f"layer={layer!r} reads {tuple(inputs.shape)}"
+        raise ValueError(f"{given}; choose one that reads a row of numbers an image")
     try:
         alone = torch.cat([networks.input_of(model, layer, image[None]) for image in images])
     except ValueError:
         alone = torch.full_like(inputs, torch.nan)  # BatchNorm of a single number each does not run at all
     if not torch.allclose(alone, inputs, rtol=1e-3, atol=1e-4 * float(inputs.abs().max())):
-        raise ValueError(
-            f"what layer={layer!r} reads of an image depends on the other images or on chance (BatchNorm or dropout in "
-            "train mode); put the model in eval mode"
-        )
+        given = f"what layer={layer!r} reads of an image depends on the other images or on chance"
+        raise ValueError(f"{given} (BatchNorm or dropout in train mode); put the model in eval mode")
 
 
 def gradient(
@@ -99,11 +94,9 @@ def gradient(
     finally:
         hook.remove()
     name, inputs = f"{layer}.weight", seen[0][0]
-    if (
-        name not in honest.tensors
-        or delta is None
-        or not torch.allclose(delta.T @ inputs, honest[name], rtol=1e-3, atol=1e-4 * float(honest[name].abs().max()))
-    ):
+    sent = honest.tensors.get(name)
+    close = 0.0 if sent is None else 1e-4 * float(sent.abs().max())
+    if sent is None or delta is None or not torch.allclose(delta.T @ inputs, sent, rtol=1e-3, atol=close):
         raise ValueError(
             f"the gradient of layer={layer!r} is not the product of its inputs and the slopes at its outputs: it is "
             "frozen, used twice, shares its weight, or does something of its own; choose a plain dense layer"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from privlab import checks, networks
 from privlab.defences import aggregation
 from privlab.sharing.losses import Loss, cross_entropy, value
-from privlab.sharing.messages import Update
+from privlab.sharing.messages import Update, apply
 
 
 @dataclass
@@ -54,12 +54,7 @@ class TrapSet:
         return made if made == made else float("inf")
 
 
-@torch.no_grad()
 def _moved(model: nn.Module, update: Update) -> nn.Module:
     moved = networks.duplicate(model)
-    weights, buffers = dict(moved.named_parameters()), dict(moved.named_buffers())
-    for name, change in update.items():
-        weights[name].add_(change)
-    for name, new in update.buffers.items():
-        buffers[name].copy_(new)
+    apply(moved, update)
     return moved

@@ -61,9 +61,8 @@ def right_guesses(scores: Tensor, members: Tensor, guesses: int) -> int:
     if scores.dim() != 1 or scores.shape != members.shape or members.dtype != torch.bool:
         raise ValueError(f"scores {tuple(scores.shape)} and members {tuple(members.shape)} must be (N,), members bool")
     if not scores.isfinite().all():
-        raise ValueError(
-            f"{int((~scores.isfinite()).sum())} of the scores are not finite; the training diverged, or leave them out"
-        )
+        given = f"{int((~scores.isfinite()).sum())} of the scores are not finite"
+        raise ValueError(f"{given}; the training diverged, or leave them out")
     checks.whole("guesses", guesses, 1, len(scores))
     order = scores.argsort(descending=True, stable=True)
     upper = (guesses + 1) // 2
@@ -177,7 +176,6 @@ def _check(delta: float, confidence: float) -> None:
 def _check_guesses(right: int, guesses: int, delta: float, confidence: float, canaries: int | None) -> int:
     checks.whole("guesses", guesses)
     checks.whole("right", right, 0, guesses)
-    if canaries is not None:
-        checks.whole("canaries", canaries, guesses)
+    checks.if_given(checks.whole, "canaries", canaries, guesses)
     _check(delta, confidence)
     return guesses if canaries is None else canaries

@@ -81,9 +81,8 @@ def random_precision(users: Tensor, count: int, *, seed: int = 0) -> float:
     some = int(_present(torch.zeros(len(users), count, device=users.device), users).any(0).sum())
     random = runtime.generator(runtime.derive(seed, "random scores"))
     draws = max(1, -(-_AT_RANDOM // some))
-    found = [
-        average_precision(torch.rand(len(users), count, generator=random), users.cpu()).nanmean() for _ in range(draws)
-    ]
+    drawn = (torch.rand(len(users), count, generator=random) for _ in range(draws))
+    found = [average_precision(each, users.cpu()).nanmean() for each in drawn]
     return torch.stack(found).mean().item()
 
 
@@ -128,9 +127,8 @@ def _present(scores: Tensor, users: Tensor) -> Tensor:
         _check(scores, users)
         return torch.arange(scores.shape[1], device=users.device) == users[:, None]
     if users.shape != scores.shape or not users.any() or not scores.isfinite().all():
-        raise ValueError(
-            f"scores are {tuple(scores.shape)} and users bool {tuple(users.shape)}; give two (N, U), finite"
-        )
+        given = f"scores are {tuple(scores.shape)} and users bool {tuple(users.shape)}"
+        raise ValueError(f"{given}; give two (N, U), finite")
     return users
 
 

@@ -1,26 +1,11 @@
 """The papers' networks, every layer with a name, and the place to cut them."""
 
-from privlab.models.alexnet import alexnet
-from privlab.models.convolutional import vgg_inspired
+from privlab.models.convolutional import alexnet, lenet, split_cnn, vgg_inspired
 from privlab.models.cutting import cut
-from privlab.models.fully_connected import fully_connected
+from privlab.models.dense import embedding_classifier, fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
-from privlab.models.lenet import lenet
 from privlab.models.mobile import mobile
 from privlab.models.resnet import resnet18
-from privlab.models.split_cnn import split_cnn
-from privlab.models.text import embedding_classifier
 
-__all__ = [
-    "INITIALISATIONS",
-    "alexnet",
-    "cut",
-    "embedding_classifier",
-    "fully_connected",
-    "initialise",
-    "lenet",
-    "mobile",
-    "resnet18",
-    "split_cnn",
-    "vgg_inspired",
-]
+__all__ = ["INITIALISATIONS", "alexnet", "cut", "embedding_classifier", "fully_connected", "initialise", "lenet"]
+__all__ += ["mobile", "resnet18", "split_cnn", "vgg_inspired"]

@@ -18,10 +18,9 @@ Layers = OrderedDict[str, nn.Module]
 def image_shape(shape: Sequence[int], least: int = 1) -> None:
     """Raise ValueError unless `shape` is (C, H, W), with sides of at least `least` pixels."""
     kind = f"an image of {least} x {least} or more" if least > 1 else "an image"
-    if len(shape) != 3:
-        raise ValueError(f"shape={tuple(shape)} is not that of {kind}; give (C, H, W)")
-    checks.sizes(shape=shape)
-    if min(shape[1:]) < least:
+    if len(shape) == 3:
+        checks.sizes(shape=shape)
+    if len(shape) != 3 or min(shape[1:]) < least:
         raise ValueError(f"shape={tuple(shape)} is not that of {kind}; give (C, H, W)")
 
 
@@ -42,9 +41,8 @@ def convolutions(
     for number, (count, kernel) in enumerate(zip(filters, kernels, strict=True), start=1):
         halved = number in pooled
         stride = 2 if halved and pool == "stride" else 1
-        layers[f"conv{number}"] = nn.utils.skip_init(
-            nn.Conv2d, channels, count, kernel, padding=kernel // 2 if padded else 0, stride=stride
-        )
+        padding = kernel // 2 if padded else 0
+        layers[f"conv{number}"] = nn.utils.skip_init(nn.Conv2d, channels, count, kernel, stride, padding)
         layers[f"{activation}{number}"] = ACTIVATIONS[activation]()
         if halved and pool != "stride":
             layers[f"pool{number}"] = nn.MaxPool2d(2) if pool == "max" else nn.AvgPool2d(2)

@@ -1,7 +1,5 @@
 """Cut a network in two after a named layer."""
 
-import itertools
-
 from torch import nn
 
 from privlab import networks
@@ -25,10 +23,8 @@ def cut(model: nn.Sequential, after: str) -> tuple[nn.Sequential, nn.Sequential]
 
 
 def _check_apart(first: nn.Sequential, second: nn.Sequential, after: str) -> None:
-    held = {id(value): name for name, value in itertools.chain(first.named_parameters(), first.named_buffers())}
-    for name, value in itertools.chain(second.named_parameters(), second.named_buffers()):
+    held = {id(value): name for name, value in [*first.named_parameters(), *first.named_buffers()]}
+    for name, value in [*second.named_parameters(), *second.named_buffers()]:
         if id(value) in held:
-            raise ValueError(
-                f"cut={after!r} parts {held[id(value)]!r} from {name!r}, which are one and the same numbers; "
-                "cut where both are on one side, or give each its own"
-            )
+            given = f"cut={after!r} parts {held[id(value)]!r} from {name!r}, which are one and the same numbers"
+            raise ValueError(f"{given}; cut where both are on one side, or give each its own")

@@ -71,9 +71,8 @@ def _build(shape: Sequence[int], classes: int, width: int, norm: str) -> nn.Sequ
     maps = width
     for number in range(4):
         wide = width * 2**number
-        layers[f"stage{number + 1}"] = nn.Sequential(
-            Block(maps, wide, 2 if number else 1, norm), Block(wide, wide, 1, norm)
-        )
+        blocks = Block(maps, wide, 2 if number else 1, norm), Block(wide, wide, 1, norm)
+        layers[f"stage{number + 1}"] = nn.Sequential(*blocks)
         maps = wide
     layers["pool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
     layers["output"] = nn.Linear(maps, classes)

@@ -3,33 +3,17 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks, runtime
 from privlab.sharing.losses import Craft, Loss, binary_cross_entropy, cross_entropy, right, value
-from privlab.sharing.messages import Gradient, Update, average, mean_update, usable
+from privlab.sharing.messages import Gradient, Update, apply, average, mean_update, usable
 
-__all__ = [
-    "Client",
-    "Gradient",
-    "Loss",
-    "Update",
-    "accuracy",
-    "average",
-    "binary_cross_entropy",
-    "cross_entropy",
-    "fed_avg",
-    "fed_bn",
-    "fed_sgd",
-    "gradient",
-    "local_update",
-    "mini_batches",
-    "update_as_gradient",
-]
-Model = TypeVar("Model", bound=nn.Module)
+__all__ = ["Client", "Gradient", "Loss", "Update", "accuracy", "average", "binary_cross_entropy", "cross_entropy"]
+__all__ += ["fed_avg", "fed_bn", "fed_sgd", "gradient", "local_update", "mini_batches", "update_as_gradient"]
 Trainer = Callable[..., Iterable[Update]]
 
 
@@ -68,11 +52,8 @@ def gradient(
     checks.inputs("images", images)
     checks.targets("labels", labels, len(images))
     inside = {id(each) for name in layers for each in checks.layer(model, name).parameters()}
-    wanted = {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and (not layers or id(parameter) in inside)
-    }
+    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    wanted = {name: each for name, each in trained.items() if not layers or id(each) in inside}
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with networks.untouched(model), torch.enable_grad():
         with networks.dice(model, seed):
@@ -98,13 +79,6 @@ def _changed(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str, Tensor
     return {name: each for name, each in now.items() if name not in before or not torch.equal(each, before[name])}
 
 
-@torch.no_grad()
-def _load_buffers(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    held = dict(model.named_buffers())
-    for name, new in buffers.items():
-        held[name].copy_(new)
-
-
 def mini_batches(client: Client, size: int, random: torch.Generator) -> list[Tensor]:
     """One epoch: the numbers of a client's examples in random order, `size` at a time (the last may be shorter)."""
     order = torch.randperm(len(client.labels), generator=random).to(client.labels.device)
@@ -112,7 +86,7 @@ def mini_batches(client: Client, size: int, random: torch.Generator) -> list[Ten
 
 
 def fed_sgd(
-    model: Model,
+    model: networks.Model,
     clients: Sequence[Client],
     *,
     rounds: int = 10,
@@ -123,7 +97,7 @@ def fed_sgd(
     listen: Callable[[int, int, Gradient], None] | None = None,
     send: Callable[[int, int, nn.Module], nn.Module] | None = None,
     protect: Callable[[int, int, Gradient], Gradient] | None = None,
-) -> Model:
+) -> networks.Model:
     """FedSGD: in each round every client sends the gradient of one mini-batch, and the server takes their mean.
 
     Returns a trained copy. `listen(round, client, gradient)` is called with everything that the server
@@ -133,11 +107,8 @@ def fed_sgd(
     averages of BatchNorm, are shared as `Gradient.buffers` and averaged by examples.
     Source: McMahan et al. 2017, Algorithm 1 with E = 1; "Curious", eq. 1.
     """
-    checks.whole("rounds", rounds)
-    checks.whole("batch", batch)
-    checks.number("lr", lr, 0, open_low=True)
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
+    checks.training(lr, rounds=rounds, batch=batch)
+    checks.some("clients", clients)
     model = networks.duplicate(model)
     random = runtime.generator(runtime.derive(seed, "fed_sgd"))
     chance = runtime.generator(runtime.derive(seed, "dropout"))
@@ -155,11 +126,7 @@ def fed_sgd(
         if not received:  # all were trapped: nothing to learn from
             continue
         mean = average(received)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name in mean.tensors:
-                    parameter.sub_(lr * mean[name])
-        _load_buffers(model, mean.buffers)
+        apply(model, Update({name: -lr * mean[name] for name in mean}, mean.buffers))
     return model
 
 
@@ -213,62 +180,14 @@ def update_as_gradient(update: Mapping[str, Tensor], examples: int, *, lr: float
     return Gradient(gradients, examples, update.buffers if isinstance(update, Update) else {})
 
 
-@dataclass(frozen=True)
-class _Training:
-    rounds: int
-    epochs: int
-    batch: int
-    lr: float
-    loss: Loss
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "epochs", "batch"):
-            checks.whole(name, getattr(self, name))
-        checks.number("lr", self.lr, 0, open_low=True)
-
-
-def _rounds(
-    models: Sequence[nn.Module],
-    clients: Sequence[Client],
-    how: _Training,
-    listen: Callable[[int, int, Update], None] | None,
-    hide: tuple[str, ...] = (),
-) -> Iterator[Iterator[Update]]:
-    """In each round the update of every client, which trains its own of the models; all draw from one generator."""
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
-    random = runtime.generator(runtime.derive(how.seed, "fed_avg"))
-    setting: dict[str, Any] = {"epochs": how.epochs, "batch": how.batch}
-
-    def answers(number: int) -> Iterator[Update]:
-        for index, (model, client) in enumerate(zip(models, clients, strict=True)):
-            update = local_update(model, client, **setting, lr=how.lr, random=random, loss=how.loss)
-            if listen:
-                listen(number, index, _without(update, hide))
-            yield update
-
-    return (answers(number) for number in range(how.rounds))
-
-
 def _without(update: Update, layers: tuple[str, ...]) -> Update:
-    sent, buffers = (
-        {name: each for name, each in part.items() if not layers or not name.startswith(layers)}
-        for part in (update, update.buffers)
-    )
+    parts = update, update.buffers
+    sent, buffers = ({name: each for name, each in part.items() if not name.startswith(layers)} for part in parts)
     return Update(sent, buffers)
 
 
-@torch.no_grad()
-def _apply(model: nn.Module, update: Update) -> None:
-    weights = dict(model.named_parameters())
-    for name, change in update.items():
-        weights[name].add_(change)
-    _load_buffers(model, update.buffers)
-
-
 def fed_avg(
-    model: Model,
+    model: networks.Model,
     clients: Sequence[Client],
     *,
     rounds: int = 3,
@@ -283,7 +202,7 @@ def fed_avg(
     protect: Callable[[int, int, Update], Update] | None = None,
     equal: bool = False,
     aggregate: Callable[[Sequence[Update]], Update] | None = None,
-) -> Model:
+) -> networks.Model:
     """FedAvg: in each round every client trains for `epochs` and sends its update; the server averages them.
 
     Clients count by their numbers of examples, or `equal`ly, as client-level privacy asks for. Buffers, such as the
@@ -297,14 +216,13 @@ def fed_avg(
     numbers that are not finite is dropped, with a warning that names its client. A round of which nothing is left
     changes nothing. Source: McMahan et al. 2017, Algorithm 1.
     """
-    how = _Training(rounds, epochs, batch, lr, loss, seed)
+    checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
     checks.number("fraction", fraction, 0, 1, open_low=True)
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
+    checks.some("clients", clients)
     shared, random = networks.duplicate(model), runtime.generator(runtime.derive(seed, "fed_avg"))
     draw = runtime.generator(runtime.derive(seed, "clients"))
     setting: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "loss": loss, "random": random}
-    for number in range(how.rounds):
+    for number in range(rounds):
         chosen = list(range(len(clients)))
         if fraction < 1:
             chosen = torch.randperm(len(clients), generator=draw)[: max(1, round(fraction * len(clients)))].tolist()
@@ -318,7 +236,7 @@ def fed_avg(
             total = aggregate(sound) if sound else Update({}, {})
         else:
             total = mean_update(heard, [1 if equal else len(each.labels) for each in some])
-        _apply(shared, total)
+        apply(shared, total)
     return shared
 
 
@@ -337,7 +255,7 @@ def _heard(
 
 
 def fed_bn(
-    model: Model,
+    model: networks.Model,
     clients: Sequence[Client],
     *,
     rounds: int = 3,
@@ -347,7 +265,7 @@ def fed_bn(
     loss: Loss = cross_entropy,
     seed: int = 0,
     listen: Callable[[int, int, Update], None] | None = None,
-) -> list[Model]:
+) -> list[networks.Model]:
     """FedBN: as `fed_avg`, but each client keeps its BatchNorm layers, weights and running averages, to itself.
 
     Returns one network a client: they share all but those layers. The server, and `listen`, never see them.
@@ -358,15 +276,21 @@ def fed_bn(
     norms = tuple(f"{name}." for name, layer in model.named_modules() if isinstance(layer, kinds))
     if not norms:
         raise ValueError(f"this {type(model).__name__} has no BatchNorm to keep at the clients; use fed_avg")
-    how = _Training(rounds, epochs, batch, lr, loss, seed)
+    checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
+    checks.some("clients", clients)
+    random = runtime.generator(runtime.derive(seed, "fed_avg"))
     counts = [len(client.labels) for client in clients]
-    for answers in _rounds(own, clients, how, listen, norms):
-        updates = list(answers)
+    for number in range(rounds):
+        updates = []
+        for index, (mine, client) in enumerate(zip(own, clients, strict=True)):
+            updates.append(local_update(mine, client, epochs=epochs, batch=batch, lr=lr, random=random, loss=loss))
+            if listen:
+                listen(number, index, _without(updates[-1], norms))
         mean = mean_update([_without(update, norms) for update in updates], counts)
         for mine, update in zip(own, updates, strict=True):
             kept = {name: change for name, change in update.items() if name.startswith(norms)}
             counted = {name: each for name, each in update.buffers.items() if name.startswith(norms)}
-            _apply(mine, Update({**mean, **kept}, {**mean.buffers, **counted}))
+            apply(mine, Update({**mean, **kept}, {**mean.buffers, **counted}))
     return own
 
 

@@ -19,10 +19,8 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     if labels.dim() == 1 and logits.shape[1] == 1:
         labels = labels[:, None]
     if labels.shape != logits.shape:
-        raise ValueError(
-            f"labels are {tuple(labels.shape)} for logits {tuple(logits.shape)}; binary_cross_entropy takes one label, "
-            "0 or 1, for each logit"
-        )
+        given = f"labels are {tuple(labels.shape)} for logits {tuple(logits.shape)}"
+        raise ValueError(f"{given}; binary_cross_entropy takes one label, 0 or 1, for each logit")
     return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
@@ -42,9 +40,8 @@ def of_logits(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     made = loss(logits, labels)
     if not isinstance(made, Tensor) or made.numel() != 1:
         form = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-        raise ValueError(
-            f"the loss gives {form}; give one whose value is a single number, as the mean over examples is"
-        )
+        given = f"the loss gives {form}"
+        raise ValueError(f"{given}; give one whose value is a single number, as the mean over examples is")
     return made
 
 
@@ -53,14 +50,12 @@ def _check_classes(labels: Tensor, classes: int) -> None:
         raise ValueError("cross_entropy of one logit is always 0; give loss=federated.binary_cross_entropy")
     if labels.dim() == 1:
         if labels.max() >= classes:
-            raise ValueError(
-                f"labels hold the class {int(labels.max())}, and the model has {classes} logits: 0 to {classes - 1}"
-            )
+            given = f"labels hold the class {int(labels.max())}, and the model has {classes} logits"
+            raise ValueError(f"{given}: 0 to {classes - 1}")
         return
     if labels.shape[1] != classes:
-        raise ValueError(
-            f"labels are {tuple(labels.shape)}, and the model has {classes} logits; give one column for each"
-        )
+        given = f"labels are {tuple(labels.shape)}, and the model has {classes} logits"
+        raise ValueError(f"{given}; give one column for each")
     sums = labels.sum(1)
     if not labels.is_floating_point() or not (sums - 1).abs().max() <= 1e-3:
         raise ValueError(

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from privlab import checks
 
 _OTHER = "is of another model"
 
@@ -35,10 +37,8 @@ class Gradient:
         except KeyError:
             has = [key.removesuffix(".bias") for key in self.tensors if key.endswith(".bias")]
             has = [key for key in has if f"{key}.weight" in self.tensors]
-            raise ValueError(
-                f"layer={name!r}: this gradient has no weight and bias of that name; "
-                f"choose one of {', '.join(has) or '(none)'}"
-            ) from None
+            given = f"layer={name!r}: this gradient has no weight and bias of that name"
+            raise ValueError(f"{given}; choose one of {', '.join(has) or '(none)'}") from None
 
 
 class Update(dict[str, Tensor]):
@@ -60,8 +60,7 @@ def average(gradients: Sequence[Gradient]) -> Gradient:
     What one client did not train counts as zero. Buffers are averaged by numbers of examples. Source: "Curious", eq. 1.
     Raises ValueError for none at all, and for gradients of other shapes.
     """
-    if not gradients:
-        raise ValueError("there are no gradients to average; give at least one")
+    checks.some("gradients to average", gradients)
     mean = {}
     for name in dict.fromkeys(name for g in gradients for name in g):
         parts = [g[name] for g in gradients if name in g.tensors]
@@ -70,9 +69,8 @@ def average(gradients: Sequence[Gradient]) -> Gradient:
             raise ValueError(f"the gradients of {name!r} are {shapes}; average those of one model")
         parts += [torch.zeros_like(parts[0])] * (len(gradients) - len(parts))
         mean[name] = torch.stack(parts).mean(0)
-    return Gradient(
-        mean, sum(g.examples for g in gradients), mean_by_examples([(g.buffers, g.examples) for g in gradients])
-    )
+    buffers = mean_by_examples([(g.buffers, g.examples) for g in gradients])
+    return Gradient(mean, sum(g.examples for g in gradients), buffers)
 
 
 def mean_by_examples(sent: Sequence[tuple[Mapping[str, Tensor], int]]) -> dict[str, Tensor]:
@@ -99,13 +97,22 @@ def mean_update(updates: Iterable[Update], counts: Sequence[int]) -> Update:
     return Update(mean, mean_by_examples(buffers))
 
 
+@torch.no_grad()
+def apply(model: nn.Module, update: Update) -> None:
+    """Change the model by what is in the update, in place: weights by addition, buffers to the new ones."""
+    weights, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    for name, change in update.items():
+        weights[name].add_(change)
+    for name, new in update.buffers.items():
+        buffers[name].copy_(new)
+
+
 def stack(updates: Sequence[Update]) -> Tensor:
     """Updates as rows `(n, D)`, each client's weights one after the other.
 
     Raises ValueError for none, and, with the client, for another model's and for numbers that are not finite.
     """
-    if not updates:
-        raise ValueError("there are no updates; give at least one")
+    checks.some("updates", updates)
     found = faults(updates, updates[0])
     found |= {place: _OTHER for place, update in enumerate(updates) if update.keys() != updates[0].keys()}
     for place, fault in found.items():

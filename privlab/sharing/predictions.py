@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from privlab import checks, networks, runtime
+from privlab.networks import Model
 from privlab.sharing.losses import Craft, Loss, cross_entropy, of_logits
 
-Model = TypeVar("Model", bound=nn.Module)
 OPTIMISERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
@@ -70,8 +69,7 @@ def fit(
 def predict(model: nn.Module, inputs: Tensor, *, batch: int = 512) -> Tensor:
     """What the model answers to each input: logits `(N, K)`, in eval mode, `batch` inputs at a time; no gradients."""
     checks.whole("batch", batch)
-    if not len(inputs):
-        raise ValueError("there are no inputs; give at least one")
+    checks.some("inputs", inputs)
     with networks.measured(model):
         return torch.cat([networks.logits(model, part, "inputs") for part in inputs.split(batch)])
 
@@ -110,10 +108,8 @@ def fit_and_ask(
     """
     _check(inputs, labels)
     if used.dim() != 2 or used.dtype != torch.bool or used.shape[1] != len(inputs) or not used.any(1).all():
-        raise ValueError(
-            f"used is {used.dtype} of shape {tuple(used.shape)}; expected bool (M, {len(inputs)}), and in every row "
-            "at least one"
-        )
+        given = f"used is {used.dtype} of shape {tuple(used.shape)}"
+        raise ValueError(f"{given}; expected bool (M, {len(inputs)}), and in every row at least one")
     checks.whole("workers", workers)
     about = inputs if asked is None else asked
     place = None if folder is None else Path(folder)
@@ -164,7 +160,6 @@ def _check(inputs: Tensor, labels: Tensor) -> None:
         form = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(f"inputs are {form}; give a tensor (N, ...) with at least one example")
     if inputs.is_floating_point() and not inputs.isfinite().all():
-        raise ValueError(
-            f"{int((~inputs.isfinite()).sum())} of the inputs' values are not finite; fill or leave them out"
-        )
+        given = f"{int((~inputs.isfinite()).sum())} of the inputs' values are not finite"
+        raise ValueError(f"{given}; fill or leave them out")
     checks.targets("labels", labels, len(inputs))

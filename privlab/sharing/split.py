@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,6 @@ from privlab.sharing.messages import mean_by_examples
 
 WEIGHTS = ("handed_on", "averaged")
 Penalty = Callable[[Tensor, Tensor], Tensor]  # the owner's own loss of (images, activations)
-State = Mapping[str, Tensor]
 
 
 class Protect(Protocol):
@@ -80,12 +79,7 @@ def send(
 
 
 def accuracy(
-    parts: Split,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    protect: Protect | None = None,
-    seed: int | torch.Generator = 0,
+    parts: Split, images: Tensor, labels: Tensor, *, protect: Protect | None = None, seed: int | torch.Generator = 0
 ) -> float:
     """The share of images that the server classifies right from what it is sent, in [0, 1].
 
@@ -130,8 +124,7 @@ def train(
     """
     checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
     checks.one_of("weights", weights, WEIGHTS)
-    if not owners:
-        raise ValueError("there are no data owners; give at least one")
+    checks.some("data owners", owners)
     parts, random = segments(model, cut), runtime.generator(runtime.derive(seed, "split"))
     if not model.training:
         parts.owner.train(), parts.server.train()
@@ -141,7 +134,7 @@ def train(
         start, trained = _state(parts), []
         for index, client in enumerate(owners):
             if weights == "averaged":
-                _load(parts, start)
+                parts.whole.load_state_dict(start)
                 optimisers = _optimisers(parts, lr)
             wire.listen = functools.partial(listen, number, index) if listen else None
             for _ in range(epochs):
@@ -149,10 +142,11 @@ def train(
                     wire.step(parts, optimisers, client.images[chosen], client.labels[chosen])
             trained.append((_state(parts), len(client.labels)))
         if weights == "averaged":
-            _load(parts, mean_by_examples(trained))
+            parts.whole.load_state_dict(mean_by_examples(trained))
         if len(owners) > 1:  # one way from owner to owner; up to the server, and down again, where they are averaged
             trips = 2 * len(owners) if weights == "averaged" else len(owners)
-            parts.traffic.weights += trips * sum(map(_bytes, [*parts.owner.parameters(), *parts.owner.buffers()]))
+            weighed = [*parts.owner.parameters(), *parts.owner.buffers()]
+            parts.traffic.weights += trips * sum(each.nbytes for each in weighed)
         if after:
             after(number, parts)
     return parts
@@ -220,9 +214,9 @@ class _Wire:
         of_logits(logits, labels, self.loss).backward()
         returned = received.grad
         assert returned is not None
-        self.traffic.activations += _bytes(received)
-        self.traffic.labels += _bytes(labels)
-        self.traffic.gradients += _bytes(returned)
+        self.traffic.activations += received.nbytes
+        self.traffic.labels += labels.nbytes
+        self.traffic.gradients += returned.nbytes
         if sent.requires_grad:  # a segment without weights, such as `flatten`, has nothing to learn
             own = [] if self.penalty is None else [self.penalty(images, sent)]
             torch.autograd.backward([sent, *own], [returned, *([None] * len(own))])
@@ -230,21 +224,12 @@ class _Wire:
             optimiser.step()
 
 
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
-
 def _optimisers(parts: Split, lr: float) -> Optimisers:
     nothing = [torch.zeros(1, requires_grad=True)]
-    return (
-        torch.optim.Adam(list(parts.owner.parameters()) or nothing, lr=lr, fused=True),
-        torch.optim.Adam(list(parts.server.parameters()) or nothing, lr=lr, fused=True),
-    )
+    weights = (list(segment.parameters()) or nothing for segment in (parts.owner, parts.server))
+    owner, server = (torch.optim.Adam(each, lr=lr, fused=True) for each in weights)
+    return owner, server
 
 
 def _state(parts: Split) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in parts.whole.state_dict().items()}
-
-
-def _load(parts: Split, state: State) -> None:
-    parts.whole.load_state_dict(state)

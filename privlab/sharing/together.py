@@ -37,11 +37,8 @@ def local_updates(
     side would share, for hooks on slopes, for a loss that is no mean, and where the clients' examples are of different
     forms.
     """
-    checks.whole("epochs", epochs)
-    checks.whole("batch", batch)
-    checks.number("lr", lr, 0, open_low=True)
-    if not clients:
-        raise ValueError("there are no clients; give at least one")
+    checks.training(lr, epochs=epochs, batch=batch)
+    checks.some("clients", clients)
     weights = {name: each.detach() for name, each in model.named_parameters() if each.requires_grad}
     if not weights:
         raise ValueError("none of the model's weights is trained, all are frozen; give a model with some that are not")
@@ -57,9 +54,8 @@ def local_updates(
 
 
 def _check(model: nn.Module, clients: Sequence[Client], loss: Loss) -> None:
-    forms = {
-        (*(each.images.shape[1:], each.labels.shape[1:]), each.images.dtype, each.labels.dtype) for each in clients
-    }
+    held = [(each.images, each.labels) for each in clients]
+    forms = {(x.shape[1:], y.shape[1:], x.dtype, y.dtype) for x, y in held}
     if len(forms) > 1:
         raise ValueError(f"the clients' examples have {len(forms)} forms, {sorted(map(str, forms))}; give them one")
     hooks = [each._backward_hooks for each in model.parameters()]
@@ -86,9 +82,8 @@ def _check(model: nn.Module, clients: Sequence[Client], loss: Loss) -> None:
     with _in_words():
         each = _each(loss)(made, labels)
     if not torch.allclose(each.mean(), mean, 1e-3, 1e-5, equal_nan=True):
-        raise ValueError(
-            f"the loss is not the mean over examples ({mean:g}, and their mean {each.mean():g}); {_ONE_BY_ONE}"
-        )
+        given = f"the loss is not the mean over examples ({mean:g}, and their mean {each.mean():g})"
+        raise ValueError(f"{given}; {_ONE_BY_ONE}")
 
 
 def _train(
@@ -100,10 +95,8 @@ def _train(
     loss: Loss,
 ) -> list[Update]:
     """Some clients side by side, those with most steps first: who has none left is left out."""
-    images, labels = (
-        nn.utils.rnn.pad_sequence([getattr(each, part) for each in clients], batch_first=True)
-        for part in ("images", "labels")
-    )
+    held = [each.images for each in clients], [each.labels for each in clients]
+    images, labels = (nn.utils.rnn.pad_sequence(part, batch_first=True) for part in held)
     chosen, parts = (each.to(images.device) for each in _filled(orders))
     rows = torch.arange(len(clients), device=images.device)[:, None]
     by_hand = _dense_step(model, lr) if loss is cross_entropy and labels.dim() == 2 else None
@@ -179,9 +172,8 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ValueError(
-            f"clients with this network or loss cannot stand side by side ({error}); {_ONE_BY_ONE}"
-        ) from error
+        given = f"clients with this network or loss cannot stand side by side ({error})"
+        raise ValueError(f"{given}; {_ONE_BY_ONE}") from error
 
 
 def _each(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:

@@ -6,8 +6,7 @@ import torch
 from privlab import data, defences, models
 from privlab.attacks import deep_leakage, label_inference
 from privlab.attacks._lbfgs import Minima
-from privlab.attacks._smooth import GREY, SPREADS, Coordinates
-from privlab.attacks.deep_leakage import FOUND
+from privlab.attacks.deep_leakage import FOUND, GREY, SPREADS, Coordinates
 from privlab.defences import perturbation
 from privlab.metrics import reconstruction
 from privlab.sharing import federated

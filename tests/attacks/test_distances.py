@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from privlab.attacks._distances import Flat, Outer, clipped, cosine, flats, squared
-from privlab.attacks._sent import Sent, Victims
+from privlab.attacks._distances import Flat, Outer, Sent, Victims, clipped, cosine, flats, squared
 
 TRIALS, ROWS, COLUMNS = 4, 5, 7
 
@@ -160,5 +159,5 @@ def test_only_so_many_sets_of_trials_are_remembered():
     sent = Victims({"bias": torch.arange(40.0)[:, None]})
     for number in range(40):
         assert sent.of(torch.tensor([number])).weight("bias").value.item() == number
-    assert len(sent._kept) == 16
+    assert sent._kept.cache_info().currsize == 16
     assert sent.of(torch.tensor([0])).weight("bias").value.item() == 0

@@ -10,10 +10,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from privlab.attacks import _convolutions, _layerwise
-from privlab.attacks._distances import Flat, Outer, squared
+from privlab.attacks._distances import Flat, Outer, Victims, squared
 from privlab.attacks._layerwise import Layers, Use
 from privlab.attacks._matching import Matcher
-from privlab.attacks._sent import Victims
 from privlab.sharing import federated
 
 CLASSES = 3

@@ -8,8 +8,8 @@ import torch
 from scipy import fft
 
 from privlab import data
-from privlab.attacks import _smooth
-from privlab.attacks._smooth import GREY, KNEE, Coordinates
+from privlab.attacks import deep_leakage
+from privlab.attacks.deep_leakage import GREY, KNEE, Coordinates
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 SHAPES = [(1, 8, 8), (3, 5, 9), (2, 1, 6), (4, 12), (10,), (2, 3, 4, 5)]
@@ -35,7 +35,7 @@ def test_all_begins_at_grey(shape):
 
 @pytest.mark.parametrize("side", [1, 2, 7, 32])
 def test_the_waves_are_those_of_the_orthonormal_cosine_transform(side):
-    waves = _smooth._cosines(side)
+    waves = deep_leakage._cosines(side)
     torch.testing.assert_close(waves @ waves.T, torch.eye(side, dtype=torch.float64), rtol=0, atol=1e-12)
     values = drawn(side).numpy()
     np.testing.assert_allclose(waves.numpy() @ values, fft.dct(values, norm="ortho"), atol=1e-12)

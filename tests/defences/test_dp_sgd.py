@@ -229,8 +229,8 @@ def test_mini_batches_are_a_poisson_sample(digits, monkeypatch):
 def test_an_empty_mini_batch_still_takes_a_step_of_noise(digits):
     """One image of one, with a rare draw: its absence must not show in the weights."""
     model = models.fully_connected(digits.shape, 10, widths=(20,), seed=0)
-    private, noisy = dp_sgd._private(model, 0.5, 2.0, 4, 0)
-    moved = torch.cat([each.flatten() for each in noisy.release(private, {}).values()])
+    private, random = dp_sgd._private(model, 0.5, 2.0, 0)
+    moved = torch.cat([each.flatten() for each in dp_sgd._release(private, {}, 2.0 * 0.5, 4, random).values()])
     assert len(moved) == len(weights(model))
     assert moved.std().item() == pytest.approx(2.0 * 0.5 / 4, rel=0.03)
     assert moved.mean().item() == pytest.approx(0, abs=1e-2)

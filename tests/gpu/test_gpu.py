@@ -72,11 +72,11 @@ def drawn_here(monkeypatch):
         kept = torch.empty(inputs.shape, dtype=inputs.dtype).bernoulli_(1 - p).div_(1 - p)
         return inputs * kept.to(inputs.device)
 
-    def draw(self, like, std):
-        return torch.normal(0.0, std, like.shape, generator=self.random, dtype=like.dtype).to(like.device)
+    def draw(like, std, random):
+        return torch.normal(0.0, std, like.shape, generator=random, dtype=like.dtype).to(like.device)
 
     monkeypatch.setattr(nn.functional, "dropout", dropout)
-    monkeypatch.setattr(dp_sgd._Noise, "_draw", draw)
+    monkeypatch.setattr(dp_sgd, "_draw", draw)
     inner = dp_sgd._noise_generator
     monkeypatch.setattr(dp_sgd, "_noise_generator", lambda _device, seed: inner(CPU, seed))
 

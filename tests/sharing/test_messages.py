@@ -127,6 +127,19 @@ def test_the_usable_ones_have_zeros_where_others_trained():
     assert messages.usable([part], model, {})[1] == {0: "is of another model"}
 
 
+def test_applied_weights_are_moved_buffers_replaced_and_the_rest_stays():
+    model, rows = normed(), torch.arange(8.0)
+    before = state(model)
+    messages.apply(model, Update({"1.bias": rows}, {"2.running_mean": -rows}))
+    after = state(model)
+    assert torch.equal(after.pop("1.bias"), before.pop("1.bias") + rows)
+    assert torch.equal(after.pop("2.running_mean"), -rows)
+    del before["2.running_mean"]
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    with pytest.raises(KeyError, match="fc9"):
+        messages.apply(model, Update({"fc9.bias": rows}, {}))
+
+
 # --- in federated averaging ----------------------------------------------------------------------------------------
 
 
