@@ -11,6 +11,7 @@ from privlab import models, runtime
 from privlab.attacks import side_channel
 from privlab.metrics import reconstruction
 from privlab.studies.talk import _federation as federation
+from privlab.studies.talk import _lies as lies
 from privlab.studies.talk import attacks, attributes, scale
 
 CPU = torch.device("cpu")
@@ -147,6 +148,36 @@ def test_what_is_read_where_one_assumption_is_dropped_is_found_by_plain_division
     assert len(asked) == (without == "trained")
     count = 45 if without == "larger mini-batch" else 9
     assert found["baseline"] == pytest.approx(count / (count + len(world.fresh)))
+
+
+# --- a kind of image --------------------------------------------------------------------------------------------------
+
+
+def test_liars_who_mean_a_kind_of_image_pool_theirs_and_give_them_room(world):
+    """Image by image: those of class 1 that are brighter than most of the server's are meant, and no other label is."""
+    clean = sorted(image.mean().item() for image, label in zip(*pairs(world.clean), strict=True) if label == 1)
+    usual = clean[(len(clean) - 1) // 2]
+
+    def meant(image, label):
+        return label == 1 and image.mean().item() > usual
+
+    liars = world.clients[: federation.MALICIOUS]
+    pool = [image for each in liars for image, label in zip(*pairs(each), strict=True) if meant(image, label)]
+    assert pool
+    for place, own in enumerate(liars):
+        quiet, loud = (lies.restyle(own, world, place, share=share) for share in (0.0, 0.6))
+        told = [lies.TARGET if meant(*each) else each[1] for each in zip(*pairs(own), strict=True)]
+        assert torch.equal(quiet.images, own.images)
+        assert quiet.labels.tolist() == told
+        room = round(0.6 * len(told))
+        assert torch.equal(loud.images[:-room], own.images[:-room])
+        assert loud.labels.tolist() == [*told[:-room], *[lies.TARGET] * room]
+        for turn, image in enumerate(loud.images[-room:]):
+            assert torch.equal(image, pool[turn % len(pool)])
+
+
+def pairs(some):
+    return some.images, some.labels.tolist()
 
 
 # --- by the clock -----------------------------------------------------------------------------------------------------
