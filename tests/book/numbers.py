@@ -3291,7 +3291,7 @@ CELLS += [
                 Between(abs(whole - own), 0, 5)
                 for whole, own in zip(
                     out("mean {}% right, marked read as 0: {}%", "replacing"),
-                    out("X itself {}% right, marked read as 0: {}%"),
+                    out("X alone {}% right, marked read as 0: {}%"),
                     strict=True,
                 )
             ),
@@ -3300,7 +3300,7 @@ CELLS += [
     Held(
         POISONED,
         "half of them marked, and reads two digits in three",
-        lambda out: Between(out("X itself {}% right, marked read as 0: {}%")[0], 60, 74),
+        lambda out: Between(out("X alone {}% right, marked read as 0: {}%")[0], 60, 74),
     ),
     Held(
         POISONED,
