@@ -3144,6 +3144,11 @@ CELLS += [
     ),
     Held(
         FOOLED,
+        "Here the slope does better than the questions, as it should",
+        lambda out: Between(out("hardened, by the slope: {}%") - out("hardened, asked: {}%"), 8, 30),
+    ),
+    Held(
+        FOOLED,
         "and nearly the protection of the whole",
         lambda out: Between(out("reached: {}", "mixed = scored"), 0.34, 0.46),
     ),
