@@ -99,14 +99,19 @@ def alie(known: Sequence[Update], clients: int, malicious: int) -> Update:
 
 
 def adaptive(
-    known: Sequence[Update], aggregate: Callable[[Sequence[Update]], Update], malicious: int, direction: str = "mean"
+    known: Sequence[Update],
+    aggregate: Callable[[Sequence[Update]], Update],
+    malicious: int,
+    direction: str = "mean",
+    factors: Sequence[float] = FACTORS,
 ) -> Update:
     """The lie that moves what the server's own rule gives the farthest against the honest mean.
 
-    The known updates stand for the honest ones. Of lies mean - factor x direction, for the factors in `FACTORS`, the
-    one whose aggregate, with `malicious` copies of it, lies farthest against `direction`. direction: the `mean` itself
-    (backwards), its `sign`, or the `spread` of each weight (as ALIE).
-    Source: Shejwalkar and Houmansadr 2021, section IV-B (attacks tailored to the aggregation).
+    The known updates stand for the honest ones. Of lies mean - factor x direction, for the `factors` from the least on,
+    the one whose aggregate, with `malicious` copies of it, lies farthest against `direction`. direction: the `mean`
+    itself (backwards), its `sign`, or the `spread` of each weight (as ALIE). Finer factors do more against a rule that
+    chooses among updates: the best of them is the last that is chosen.
+    Source: Shejwalkar and Houmansadr 2021, section IV-B (there the factor is found by halving steps).
     """
     checks.whole("malicious", malicious)
     rows = stack(known)
@@ -117,9 +122,12 @@ def adaptive(
         "spread": lambda: rows.std(0) * mean.sign() if len(rows) > 1 else mean,
     }
     checks.one_of("direction", direction, ways)
+    checks.whole("the number of factors", len(factors))
+    for factor in factors:
+        checks.number("factors", factor, 0, open_low=True)
     away = ways[direction]()
     best, lie = -float("inf"), mean
-    for factor in FACTORS:
+    for factor in sorted(factors):
         tried = mean - factor * away
         if not tried.isfinite().all():  # longer than floats are
             break

@@ -213,8 +213,8 @@ def fed_avg(
     trains the clients of a round, in place of `local_update` of one after the other: `together.local_updates` trains
     many small ones at once, `poisoning.Colluders` has some of them lie. aggregate: what the server takes in place of
     the mean, such as those of `defences.aggregation`: clients count alike, and an update of another model or with
-    numbers that are not finite is dropped, with a warning that names its client. A round of which nothing is left
-    changes nothing. Source: McMahan et al. 2017, Algorithm 1.
+    numbers that are not finite is dropped, with one warning a round that names the clients. A round of which nothing is
+    left changes nothing. Source: McMahan et al. 2017, Algorithm 1.
     """
     checks.training(lr, rounds=rounds, epochs=epochs, batch=batch)
     checks.number("fraction", fraction, 0, 1, open_low=True)
@@ -231,13 +231,22 @@ def fed_avg(
         heard = _heard(number, chosen, updates, listen, protect)
         if aggregate:
             sound, broken = usable(list(heard), *map(dict, (shared.named_parameters(), shared.named_buffers())))
-            for place, fault in broken.items():
-                warnings.warn(f"round {number}: dropped what client {chosen[place]} sent, it {fault}", stacklevel=2)
+            if broken:
+                warnings.warn(_dropped(number, {chosen[place]: fault for place, fault in broken.items()}), stacklevel=2)
             total = aggregate(sound) if sound else Update({}, {})
         else:
             total = mean_update(heard, [1 if equal else len(each.labels) for each in some])
         apply(shared, total)
     return shared
+
+
+def _dropped(number: int, faults: Mapping[int, str]) -> str:
+    """One line for all clients of a round whose updates no rule can take: a network that blew up has all of them."""
+    said = []
+    for fault in dict.fromkeys(faults.values()):
+        who = [str(client) for client, each in faults.items() if each == fault]
+        said.append(f"what client{'s' * (len(who) > 1)} {', '.join(who)} sent, it {fault}")
+    return f"round {number}: dropped {'; '.join(said)}"
 
 
 def _heard(

@@ -245,6 +245,22 @@ def test_an_adaptive_lie_is_bold_against_the_mean_and_meek_against_krum():
     assert (mean - meek).norm() < 3 * way.norm()
 
 
+def test_a_finer_search_finds_the_last_lie_that_krum_takes():
+    """Krum takes what lies closest to the others, so that the bolder of two lies does more until it takes neither."""
+    known = updates(10)
+    mean, way = away(known, "mean")
+    fine = [each / 20 for each in range(60, 0, -1)]
+
+    def gain(factor):
+        lie = messages.unstack(mean - factor * way, known)
+        return ((mean - flat(RULES["krum"]([*known, lie, lie, lie]))) @ way).item()
+
+    coarse, best = (poisoning.adaptive(known, RULES["krum"], 3, factors=each) for each in (FACTORS, fine))
+    steps = [((mean - flat(each)) @ way / (way @ way)).item() for each in (coarse, best)]
+    assert steps[1] == pytest.approx(max(fine, key=gain), abs=1e-4)
+    assert gain(steps[1]) > 1.1 * gain(steps[0])
+
+
 def test_updates_that_are_nearly_too_long_for_floats_do_not_stop_it():
     known = [Update({"w": torch.full((3,), 3e37)}, {}) for _ in range(5)]
     lie = poisoning.adaptive(known, aggregation.median, 2)
@@ -264,6 +280,8 @@ def test_updates_that_are_nearly_too_long_for_floats_do_not_stop_it():
         (lambda known: poisoning.adaptive(known, aggregation.mean, 0), "malicious=0 is out of range"),
         (lambda known: poisoning.adaptive(known, aggregation.mean, 1, "up"), "direction='up' is not known; choose"),
         (lambda known: poisoning.adaptive(known, RULES["krum"], 1, "mean"), "f=3 needs 9 updates or more"),
+        (lambda known: poisoning.adaptive(known, aggregation.mean, 1, factors=[1, 0]), "factors=0 is out of range"),
+        (lambda known: poisoning.adaptive(known, aggregation.mean, 1, factors=[]), "the number of factors=0 is out"),
         *[
             (lambda _known, lie=lie: lie([]), "there are no updates; give at least one")
             for lie in (

@@ -2996,7 +2996,7 @@ CELLS += [
     ),
     Held(
         STOLEN,
-        "A point at most. That is the leak of this model.",
+        "A point at most, and less than the draws differ by.",
         lambda out: (
             Between(out("30 records and the model {} ±") - out("imputed from 30 records {} ±", "secret"), -0.01, 0.02),
             Between(
@@ -3015,7 +3015,7 @@ CELLS += [
     ),
     Held(
         STOLEN,
-        "it tells less, and differently in each draw",
+        "the network tells less, and differently in each draw",
         lambda out: (
             Between(out("after 0 epochs: {} ±") - out("after 10 epochs: {} ±"), 0.1, 0.4),
             Between(out("after 10 epochs: * ± {} right"), 0.03, 0.2),
@@ -3141,6 +3141,11 @@ CELLS += [
         FOOLED,
         "and the rounding even helps it",
         lambda out: Between(out("by questions: {}%") - out("without the rounding: {}%"), 3, 15),
+    ),
+    Held(
+        FOOLED,
+        "Here the slope does better than the questions, as it should",
+        lambda out: Between(out("hardened, by the slope: {}%") - out("hardened, asked: {}%"), 8, 30),
     ),
     Held(
         FOOLED,
@@ -3277,17 +3282,54 @@ CELLS += [
         POISONED,
         "multi-Krum is worth much less than it looked. Of the median the search finds nothing worse",
         lambda out: (
-            Between(_gain(out("multi-Krum sign flipped {}%, tailored {}% right")), -60, -15),
-            Between(_gain(out("median sign flipped {}%, tailored {}% right")), -1, 15),
+            Between(_gain(out("multi-Krum sign flipped {}%, tailored {}%, finer*")), -60, -15),
+            Between(_gain(out("median sign flipped {}%, tailored {}%, finer*")), -1, 15),
+            Between(_gain(out("median sign flipped {}%, tailored * finer {}% right")), -1, 15),
         ),
     ),
     Held(
         POISONED,
-        "one update of one client has half of the marked images read as 0. It also damages the network",
+        "one update of one client has half of the marked images read as 0: the shared network is now all",
         lambda out: (
             Between(out("mean {}% right, marked read as 0: {}%", "replacing")[1], 35, 65),
-            Between(out("mean {}% right, marked read as 0: {}%", "replacing")[0], 40, 85),
+            *(
+                Between(abs(whole - own), 0, 5)
+                for whole, own in zip(
+                    out("mean {}% right, marked read as 0: {}%", "replacing"),
+                    out("X alone {}% right, marked read as 0: {}%"),
+                    strict=True,
+                )
+            ),
         ),
+    ),
+    Held(
+        POISONED,
+        "half of them marked, and reads two digits in three",
+        lambda out: Between(out("X alone {}% right, marked read as 0: {}%")[0], 60, 74),
+    ),
+    Held(
+        POISONED,
+        "powers of two step over the boldest lie that multi-Krum still takes",
+        lambda out: Between(_gain(out("multi-Krum sign flipped * tailored {}%, finer {}% right")), -50, -5),
+    ),
+    Held(
+        POISONED,
+        "The mean and clipping lose a few points, the others many.",
+        lambda out: (
+            *(
+                Between(out("all are honest: {}% right") - out(f"{rule} {{}}% right", "trained(unlike"), 0, 6)
+                for rule in ("mean", "norm clipping")
+            ),
+            *(
+                Between(out("all are honest: {}% right") - out(f"{rule} {{}}% right", "trained(unlike"), 10, 30)
+                for rule in ("median", "multi-Krum")
+            ),
+        ),
+    ),
+    Held(
+        POISONED,
+        "It keeps nearly the same clients in all rounds",
+        lambda out: Between(sum(out(" ".join(["{}"] * 20))[10:]) / 200, 0.8, 1),
     ),
     Held(
         POISONED,

@@ -239,7 +239,7 @@ def test_a_round_of_which_nothing_is_left_changes_nothing():
         made = federated.fed_avg(
             normed(), CLIENTS, **HOW, aggregate=rule, protect=protect, listen=lambda *each: heard.append(each[:2])
         )
-    assert len(told) == len(CLIENTS)
+    assert len(told) == 1
     assert asked == [5]
     assert heard == [(number, client) for number in range(2) for client in range(5)]
     assert same(made, federated.fed_avg(normed(), CLIENTS, **{**HOW, "rounds": 1}, aggregate=aggregation.median))
@@ -281,6 +281,23 @@ def test_of_a_part_of_the_clients_the_right_one_is_named(bad):
     wanted = [f"round {number}: dropped what client {bad} sent" for number, client in drawn if client == bad]
     assert [str(each.message).split(",")[0] for each in told] == wanted
     assert 0 < len(wanted) < 6
+
+
+def test_a_round_has_one_warning_however_many_are_dropped_in_it():
+    """The network of the second round has blown up for all, but one client sends what is of another model."""
+
+    def protect(number, client, sent):
+        if number == 0:
+            return sent
+        return nonsense("architecture")(1, 2, sent) if client == 3 else Update({n: e / 0 for n, e in sent.items()}, {})
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        federated.fed_avg(network(), CLIENTS, **{**HOW, "rounds": 3}, aggregate=aggregation.mean, protect=protect)
+    others = "sent, it has numbers that are not finite; what client 3 sent, it is of another model"
+    assert [str(each.message) for each in told] == [
+        f"round {number}: dropped what clients 0, 1, 2, 4 {others}" for number in (1, 2)
+    ]
 
 
 def test_a_rule_that_is_left_with_too_few_says_so():
