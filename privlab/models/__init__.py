@@ -10,6 +10,7 @@ from privlab.models.mobile import mobile
 from privlab.models.resnet import resnet18
 from privlab.models.split_cnn import split_cnn
 from privlab.models.text import embedding_classifier
+from privlab.models.transformer import next_word, transformer
 
 __all__ = [
     "INITIALISATIONS",
@@ -20,7 +21,9 @@ __all__ = [
     "initialise",
     "lenet",
     "mobile",
+    "next_word",
     "resnet18",
     "split_cnn",
+    "transformer",
     "vgg_inspired",
 ]

@@ -37,7 +37,7 @@ Trainer = Callable[..., Iterable[Update]]
 class Client:
     """One participant: its images `(N, C, H, W)`, signals `(N, C, L)` or tokens `(N, length)`, and their labels.
 
-    Labels are what the loss takes: class numbers `(N,)`, or `(N, K)`, see `checks.targets`.
+    Labels are what the loss takes: class numbers `(N,)`, `(N, K)`, or a word a token, see `checks.targets`.
     """
 
     images: Tensor
@@ -45,7 +45,7 @@ class Client:
 
     def __post_init__(self) -> None:
         checks.inputs("images", self.images)
-        checks.targets("labels", self.labels, len(self.images))
+        checks.targets("labels", self.labels, len(self.images), self.images)
 
 
 def gradient(
@@ -66,7 +66,7 @@ def gradient(
     Source: "Curious", section 2, eq. 1 (there G_i).
     """
     checks.inputs("images", images)
-    checks.targets("labels", labels, len(images))
+    checks.targets("labels", labels, len(images), images)
     inside = {id(each) for name in layers for each in checks.layer(model, name).parameters()}
     wanted = {
         name: parameter

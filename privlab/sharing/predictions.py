@@ -167,4 +167,4 @@ def _check(inputs: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"{int((~inputs.isfinite()).sum())} of the inputs' values are not finite; fill or leave them out"
         )
-    checks.targets("labels", labels, len(inputs))
+    checks.targets("labels", labels, len(inputs), inputs)
