@@ -115,3 +115,28 @@ def pgd(model: nn.Module, images: Tensor, labels: Tensor, *, epsilon: float, ste
         moved = found.detach() + step * found.grad.sign()
         found = torch.clamp(images + torch.clamp(moved - images, -epsilon, epsilon), 0, 1)
     return found
+
+
+def spans(model: nn.Module, sent: Gradient, *, words: int, length: int, tolerance: float = 1e-3) -> list[list[int]]:
+    """Every word at every place of the first layer, then every prefix of the second, one at a time."""
+    bases = []
+    for number in (0, 1):
+        weight = sent[f"blocks.{number}.self_attn.in_proj_weight"]
+        _, sizes, rows = torch.linalg.svd(weight)
+        bases.append(rows[: int((sizes > 1e-6 * sizes[0]).sum())])
+
+    @torch.no_grad()
+    def fits(number: int, prefix: list[int]) -> bool:
+        tokens = torch.tensor([prefix])
+        state = model.embedding(tokens) + model.positions.weight[: len(prefix)]
+        if number:
+            state = model.blocks[0](state, src_mask=model.later[: len(prefix), : len(prefix)])
+        state = model.blocks[number].norm1(state)[0, -1]
+        missing = state - bases[number].T @ (bases[number] @ state)
+        return bool(missing.norm() < tolerance * state.norm())
+
+    found: list[list[int]] = [[]]
+    for place in range(length):
+        here = [word for word in range(words) if fits(0, [0] * place + [word])]
+        found = [[*prefix, word] for prefix in found for word in here if fits(1, [*prefix, word])]
+    return found

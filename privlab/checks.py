@@ -91,12 +91,15 @@ def inputs(name: str, value: object) -> None:
     images(name, value[..., None] if isinstance(value, Tensor) and value.dim() == 3 else value)
 
 
-def targets(name: str, value: object, count: int) -> None:
+def targets(name: str, value: object, count: int, given: object = None) -> None:
     """Raise unless `value` is what a loss takes for `count` inputs.
 
     Class numbers, int64 `(N,)`; several labels an input, int64 or bool `(N, K)` of 0 and 1; or soft labels, floats
-    `(N, K)` in [0, 1].
+    `(N, K)` in [0, 1]. Where the `given` inputs are tokens, int64 `(N, L)`, also a token for each of them.
     """
+    words = isinstance(given, Tensor) and isinstance(value, Tensor) and value.dtype == given.dtype == torch.int64
+    if words and value.shape == given.shape:  # type: ignore[attr-defined]
+        return None
     if not isinstance(value, Tensor) or value.dim() != 2:
         return labels(name, value, count)
     if len(value) != count:

@@ -26,6 +26,7 @@ RACES = {
     "linkability.py": 2,
     "evasion.py": 1,
     "aggregation.py": 4,
+    "words.py": 1,
 }
 
 

@@ -163,6 +163,7 @@ REFUSED: dict[str, dict[str, set[str]]] = {
     "attacks.evasion.pgd": {**TUPLE, **TOKENS},
     "attacks.evasion.patch": {**TUPLE, **TOKENS, "has shape": called("signals")},
     **{name: TUPLE for name in RUNS if name.startswith("defences.adversarial")},
+    "attacks.span_check.reconstruct": {**TUPLE, "layers of nn.MultiheadAttention": ALL - TWO},
     "attacks.text_extraction.plant": {"not a Embedding layer": ALL - called("words")},
     "attacks.transmission.transmit": TRANSMITTED,
     "attacks.trap_weights.plant": PLANTED,

@@ -17,6 +17,7 @@ from privlab.attacks import (
     inverting_gradients,
     label_inference,
     model_extraction,
+    span_check,
     text_extraction,
     transmission,
     trap_weights,
@@ -106,6 +107,12 @@ def run_words(animal: Animal, model: nn.Module) -> None:
     found = text_extraction.plant(model, 0.9)
     assert 0 <= found.words.weight.min() < found.words.weight.max() <= 1
     assert (found.first.bias == 0).all()
+
+
+def run_spans(animal: Animal, model: nn.Module) -> None:
+    """None of the zoo is a causal transformer: `tests/attacks/test_span_check.py` has one by other names."""
+    sent = federated.gradient(model, *animal.batch(2), loss=animal.loss)
+    span_check.reconstruct(model, sent, words=9, length=5)
 
 
 def sent_by(animal: Animal, model: nn.Module) -> tuple[Tensor, list[federated.Gradient]]:
@@ -313,6 +320,7 @@ ATTACKS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "attacks.inverting_gradients.reconstruct": run_inverting,
     "attacks.label_inference.labels": run_labels,
     "attacks.model_extraction.extract": run_extraction,
+    "attacks.span_check.reconstruct": run_spans,
     "attacks.text_extraction.plant": run_words,
     "attacks.transmission.transmit": run_transmit,
     "attacks.trap_weights.plant": run_plant,

@@ -15,6 +15,7 @@ from privlab.attacks import (
     noisy_extraction,
     poisoning,
     side_channel,
+    span_check,
     text_extraction,
     transmission,
     trap_weights,
@@ -27,4 +28,4 @@ THREATS: tuple[ThreatModel, ...] = threats()
 __all__ = ["AXES", "THREATS", "LocalTraining", "Reconstruction", "ThreatModel", "attribute_inference", "backdoor"]
 __all__ += ["decoder", "deep_leakage", "evasion", "gradient_extraction", "inverting_gradients", "label_inference"]
 __all__ += ["linkability", "membership", "model_extraction", "noisy_extraction", "poisoning", "side_channel"]
-__all__ += ["text_extraction", "transmission", "trap_weights"]
+__all__ += ["span_check", "text_extraction", "transmission", "trap_weights"]

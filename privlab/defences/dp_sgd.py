@@ -12,6 +12,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privlab import checks, networks, runtime
 from privlab.defences import _layerwise
@@ -145,7 +146,8 @@ def _together(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> d
         return loss(networks.call(model, {**parameters, **buffers}, image[None]), label[None])
 
     values = {name: value.detach() for name, value in _trained(model).items()}
-    return vmap(grad(one), (None, 0, 0), randomness="different")(values, _inputs(model, images), labels)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernel of attention takes no examples side by side
+        return vmap(grad(one), (None, 0, 0), randomness="different")(values, _inputs(model, images), labels)
 
 
 def _one_by_one(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from privlab.models.dense import embedding_classifier, fully_connected
 from privlab.models.initialisation import INITIALISATIONS, initialise
 from privlab.models.mobile import mobile
 from privlab.models.resnet import resnet18
+from privlab.models.transformer import next_word, transformer
 
 __all__ = ["INITIALISATIONS", "alexnet", "cut", "embedding_classifier", "fully_connected", "initialise", "lenet"]
-__all__ += ["mobile", "resnet18", "split_cnn", "vgg_inspired"]
+__all__ += ["mobile", "next_word", "resnet18", "split_cnn", "transformer", "vgg_inspired"]

@@ -21,7 +21,7 @@ Trainer = Callable[..., Iterable[Update]]
 class Client:
     """One participant: its images `(N, C, H, W)`, signals `(N, C, L)` or tokens `(N, length)`, and their labels.
 
-    Labels are what the loss takes: class numbers `(N,)`, or `(N, K)`, see `checks.targets`.
+    Labels are what the loss takes: class numbers `(N,)`, `(N, K)`, or a word a token, see `checks.targets`.
     """
 
     images: Tensor
@@ -29,7 +29,7 @@ class Client:
 
     def __post_init__(self) -> None:
         checks.inputs("images", self.images)
-        checks.targets("labels", self.labels, len(self.images))
+        checks.targets("labels", self.labels, len(self.images), self.images)
 
 
 def gradient(
@@ -50,7 +50,7 @@ def gradient(
     Source: "Curious", section 2, eq. 1 (there G_i).
     """
     checks.inputs("images", images)
-    checks.targets("labels", labels, len(images))
+    checks.targets("labels", labels, len(images), images)
     inside = {id(each) for name in layers for each in checks.layer(model, name).parameters()}
     trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
     wanted = {name: each for name, each in trained.items() if not layers or id(each) in inside}

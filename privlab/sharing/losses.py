@@ -35,7 +35,7 @@ def of_logits(logits: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     if loss is cross_entropy:
         _check_classes(labels, classes)
         labels = labels.to(logits.dtype) if labels.dim() == 2 else labels
-    elif labels.dim() == 1 and loss is binary_cross_entropy and labels.max() > 1:
+    elif loss is binary_cross_entropy and labels.max() > 1:
         raise ValueError(f"labels hold {int(labels.max())}, and binary_cross_entropy knows 0 and 1")
     made = loss(logits, labels)
     if not isinstance(made, Tensor) or made.numel() != 1:

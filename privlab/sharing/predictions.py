@@ -162,4 +162,4 @@ def _check(inputs: Tensor, labels: Tensor) -> None:
     if inputs.is_floating_point() and not inputs.isfinite().all():
         given = f"{int((~inputs.isfinite()).sum())} of the inputs' values are not finite"
         raise ValueError(f"{given}; fill or leave them out")
-    checks.targets("labels", labels, len(inputs))
+    checks.targets("labels", labels, len(inputs), inputs)

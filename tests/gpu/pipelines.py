@@ -28,6 +28,7 @@ from privlab.attacks import (
     noisy_extraction,
     poisoning,
     side_channel,
+    span_check,
     text_extraction,
     transmission,
     trap_weights,
@@ -127,6 +128,19 @@ def sentences(device: torch.device) -> Found:
     sent = federated.gradient(model, some.tokens.to(device), some.labels.to(device))
     found = text_extraction.read(sent, model.get_submodule("embedding").weight)
     return {"words": model.get_submodule("embedding").weight, "tokens": found.tokens, "neurons": found.neurons}
+
+
+def spanned(device: torch.device) -> Found:
+    """Whole sentences of the manual, without noise and through a little that is known."""
+    text = data.load("manual", length=9)
+    some = text[(text.tokens > 0).all(1).nonzero()[:, 0]].sample(5, 0).to(device)
+    model = models.transformer(words=len(text.vocabulary), length=8, dim=64, seed=0).to(device)
+    sent = federated.gradient(model, some.tokens[:, :-1], some.tokens[:, 1:], loss=models.next_word)
+    options = {"words": len(text.vocabulary), "length": 8}
+    found = span_check.reconstruct(model, sent, **options)
+    noisy = span_check.reconstruct(model, perturbation.gaussian(sent, 1e-6, seed=2), **options, noise=1e-6)
+    read = {"sentences": torch.stack(found.sentences), "through noise": torch.stack(noisy.sentences)}
+    return {**read, "certified": float(found.certified), "rank": float(found.ranks[1]), "words": found.words[0]}
 
 
 def through_noise(device: torch.device) -> Found:
@@ -570,6 +584,7 @@ PIPELINES: dict[str, Pipeline] = {
     "attacks.trap_weights": trapped,
     "attacks.transmission": carried,
     "attacks.text_extraction": sentences,
+    "attacks.span_check": spanned,
     "attacks.noisy_extraction": through_noise,
     "attacks.label_inference": labels,
     "attacks.deep_leakage": leaked,
@@ -616,6 +631,7 @@ NEAR = {  # relative to the largest number; 1e-4 for all others
 SAME = {  # what is drawn, or chosen by what is drawn: the same bit for bit on every device
     "attacks.trap_weights": ("planted",),
     "attacks.text_extraction": ("words",),
+    "attacks.span_check": ("sentences", "through noise", "words"),
     "attacks.backdoor": ("images",),
     "defences.perturbation": ("noise ", "pruned "),
     "defences.laplace_noise": ("noise",),
