@@ -1,6 +1,7 @@
 """Every race, in one table: `python benchmarks [--quick] [--json]`."""
 
 import aggregation
+import bins
 import cosine
 import dlg
 import dp
@@ -11,5 +12,5 @@ import membership
 from races import main
 
 if __name__ == "__main__":
-    scripts = (dlg, cosine, extraction, membership, dp, linkability, evasion, aggregation)
+    scripts = (dlg, cosine, extraction, membership, dp, linkability, evasion, aggregation, bins)
     main(__doc__, *(script.rows for script in scripts))

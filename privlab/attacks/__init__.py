@@ -3,6 +3,7 @@
 from privlab.attacks import (
     attribute_inference,
     backdoor,
+    bins,
     decoder,
     deep_leakage,
     evasion,
@@ -25,6 +26,7 @@ from privlab.attacks.threat import AXES, ThreatModel
 THREATS: tuple[ThreatModel, ...] = (
     gradient_extraction.THREAT,
     trap_weights.THREAT,
+    bins.THREAT,
     transmission.THREAT,
     text_extraction.THREAT,
     noisy_extraction.THREAT,
@@ -50,6 +52,7 @@ __all__ = [
     "ThreatModel",
     "attribute_inference",
     "backdoor",
+    "bins",
     "decoder",
     "deep_leakage",
     "evasion",
