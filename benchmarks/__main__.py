@@ -1,6 +1,7 @@
 """Every race, in one table: `python benchmarks [--quick] [--json]`."""
 
 import aggregation
+import bins
 import cosine
 import dlg
 import dp
@@ -12,5 +13,5 @@ import words
 from races import main
 
 if __name__ == "__main__":
-    scripts = (dlg, cosine, extraction, membership, dp, linkability, evasion, aggregation, words)
+    scripts = (dlg, cosine, extraction, membership, dp, linkability, evasion, aggregation, bins, words)
     main(__doc__, *(script.rows for script in scripts))

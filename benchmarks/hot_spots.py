@@ -6,6 +6,7 @@ python benchmarks/hot_spots.py cosine-lenet-x1 [--loop] [--top 12]
 import argparse
 import time
 
+import bins
 import cosine
 import dlg
 import extraction
@@ -18,6 +19,7 @@ def duels() -> dict[str, object]:
     """How each race is made, by the name that the table has."""
     made: dict[str, object] = {name: lambda name=name: dlg.duel(name) for name in dlg.LOOPS}
     made |= {race.name: lambda race=race: cosine.duel(race) for race in cosine.RACES}
+    made |= {size.name: lambda size=size: bins.duel(size) for size in bins.RACES}
     return made | {size.name: lambda size=size: extraction.duel(size) for size in extraction.RACES}
 
 

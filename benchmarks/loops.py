@@ -105,6 +105,19 @@ def extraction(weight: Tensor, bias: Tensor, *, levels: int = 255, tolerance: fl
     return nearest[near & inside].unique(dim=0) / levels
 
 
+def bins(weight: Tensor, bias: Tensor, *, levels: int = 255, tolerance: float = 0.1) -> Tensor:
+    """Pair by pair of neighbouring neurons: what their gradients differ by, divided, rounded and tested."""
+    found = []
+    pairs = zip(weight, [*weight[1:], torch.zeros_like(weight[0])], bias, [*bias[1:], torch.zeros(())], strict=True)
+    for low, high, own, other in pairs:
+        if abs(own - other) > 2e-6 * max(abs(own), abs(other)):
+            steps = (low - high) / (own - other) * levels
+            nearest = steps.round().clamp(0, levels)
+            if (steps - nearest).abs().max() < tolerance:
+                found.append(nearest / levels)
+    return torch.stack(found)
+
+
 def pgd(model: nn.Module, images: Tensor, labels: Tensor, *, epsilon: float, steps: int, step: float) -> Tensor:
     """Up the sign of the slope from the images themselves, by `backward`, and back into the ball and [0, 1]."""
     found = images.clone()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from privlab import data, models
-from privlab.attacks import evasion, gradient_extraction
+from privlab.attacks import bins, evasion, gradient_extraction
 from privlab.metrics import reconstruction
 from privlab.sharing import federated
 
@@ -26,6 +26,7 @@ RACES = {
     "linkability.py": 2,
     "evasion.py": 1,
     "aggregation.py": 4,
+    "bins.py": 2,
     "words.py": 1,
 }
 
@@ -116,6 +117,15 @@ def test_the_extraction_loop_finds_what_ours_finds():
     ours = gradient_extraction.extract(sent, shape=(3, 32, 32)).images.flatten(1)
     assert len(found) == len(ours) > 5
     assert torch.cdist(found, ours).amin(1).max() < 1e-3
+
+
+def test_the_loop_of_bins_finds_what_ours_finds():
+    part = data.load("patches").sample(30, 900)
+    model = bins.plant(models.fully_connected(part.shape, 7, widths=(100,), seed=900), part.images)
+    sent = federated.gradient(model, part.images, part.labels)
+    found = loops.bins(*sent.layer("fc1"))
+    assert torch.equal(found, bins.extract(sent, shape=part.shape).images.flatten(1))
+    assert len(found) > 10
 
 
 def test_the_loop_of_pgd_is_ours_from_the_images_themselves():

@@ -82,6 +82,36 @@ ROWS = {
     "not a Linear layer": NO_DENSE,
     **TOKENS,
 }
+BINNED = {
+    **PLANTED,
+    "one row of": called("attention", "transformer", "flatten in the middle"),
+    "Expected more than 1 value": called("batch norm of dense"),
+    "is not one number for the neurons that fire": ALL
+    - called(
+        "sequential",
+        "plain module",
+        "reused activation",
+        "reused layer",
+        "tied weights",
+        "forward hook",
+        "forward hook on the last layer",
+        "pre-hook",
+        "backward hook",
+        "subclass of Linear",
+        "in-place ReLU",
+        "writes into the images",
+        "dropout, eval",
+        "nested",
+        "words",
+        "one logit",
+        "several labels",
+        "soft labels",
+        "no bias in the last layer",
+        "softmax after the last layer",
+        "scaled after the last layer",
+        "identity after the last layer",
+    ),
+}
 TRANSMITTED = {
     **PLANTED,
     **UNCUT,
@@ -166,6 +196,7 @@ REFUSED: dict[str, dict[str, set[str]]] = {
     "attacks.span_check.reconstruct": {**TUPLE, "layers of nn.MultiheadAttention": ALL - TWO},
     "attacks.text_extraction.plant": {"not a Embedding layer": ALL - called("words")},
     "attacks.transmission.transmit": TRANSMITTED,
+    "attacks.bins.plant": BINNED,
     "attacks.trap_weights.plant": PLANTED,
     "attacks.trap_weights.tune": {**PLANTED, **TUPLE},
 }

@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from privlab import networks
 from privlab.attacks import (
+    bins,
     decoder,
     deep_leakage,
     evasion,
@@ -72,6 +73,27 @@ def run_plant(animal: Animal, model: nn.Module) -> None:
         dense.bias.zero_()
     close(answer(found, images), answer(slow, images))
     assert [p.requires_grad for p in found.parameters()] == [p.requires_grad for p in model.parameters()]
+
+
+def run_bins(animal: Animal, model: nn.Module) -> None:
+    """The thresholds part what the layer reads into equal shares, and images alone between two of them come out."""
+    images, labels = animal.batch(12)
+    layer = dense_of(animal)
+    found = bins.plant(model, images, layer=layer)
+    read = networks.input_of(animal.build(), layer, images).mean(1, dtype=torch.float64)
+    dense = found.get_submodule(layer)
+    edges = -dense.bias.detach().double() / dense.weight[0].sum().item()
+    close(edges[1:], read.quantile(torch.arange(1, len(edges)).to(read) / len(edges)))
+    assert edges[0] < read.min()
+    assert [p.requires_grad for p in found.parameters()] == [p.requires_grad for p in model.parameters()]
+    sent = federated.gradient(found, images, labels, loss=animal.loss)
+    made: list[Tensor] = []
+    dense.register_forward_hook(lambda _m, _i, output: made.append(output.detach().clone()))
+    answer(found, images)
+    places = (made[0] > 0).sum(1).tolist()  # a hook may move the thresholds
+    alone = {places.index(place): place - 1 for place in places if places.count(place) == 1}
+    rows = bins.candidates(sent, layer, torch.tensor([*alone.values()]))
+    torch.testing.assert_close(rows, networks.input_of(animal.build(), layer, images)[[*alone]], rtol=1e-2, atol=1e-3)
 
 
 def run_tune(animal: Animal, model: nn.Module) -> None:
@@ -307,6 +329,7 @@ def run_patch(animal: Animal, model: nn.Module) -> None:
 
 
 ATTACKS: dict[str, Callable[[Animal, nn.Module], None]] = {
+    "attacks.bins.plant": run_bins,
     "attacks.decoder.fit": run_decoder,
     "attacks.decoder.mirror": run_mirror,
     "attacks.decoder.reconstruct": run_decoder,

@@ -3,6 +3,7 @@
 from privlab.attacks import (
     attribute_inference,
     backdoor,
+    bins,
     decoder,
     deep_leakage,
     evasion,
@@ -26,6 +27,14 @@ from privlab.attacks.threat import AXES, ThreatModel, threats
 THREATS: tuple[ThreatModel, ...] = threats()
 
 __all__ = ["AXES", "THREATS", "LocalTraining", "Reconstruction", "ThreatModel", "attribute_inference", "backdoor"]
-__all__ += ["decoder", "deep_leakage", "evasion", "gradient_extraction", "inverting_gradients", "label_inference"]
+__all__ += [
+    "bins",
+    "decoder",
+    "deep_leakage",
+    "evasion",
+    "gradient_extraction",
+    "inverting_gradients",
+    "label_inference",
+]
 __all__ += ["linkability", "membership", "model_extraction", "noisy_extraction", "poisoning", "side_channel"]
 __all__ += ["span_check", "text_extraction", "transmission", "trap_weights"]

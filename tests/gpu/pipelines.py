@@ -16,6 +16,7 @@ from privlab import data, models
 from privlab.attacks import (
     attribute_inference,
     backdoor,
+    bins,
     decoder,
     deep_leakage,
     evasion,
@@ -107,6 +108,18 @@ def trapped(device: torch.device) -> Found:
     planted = model.get_submodule("fc1").weight
     scores = scored(gradient_extraction.candidates(sent), mine.images, 300)
     return {"planted": planted, "hidden": hidden, "best": best, "counts": torch.tensor(counts), **scores}
+
+
+def binned(device: torch.device) -> Found:
+    mine, public = client(30, device), client(200, device, seed=1).images
+    shape, found = mine.images.shape[1:], Found()
+    for name, random in (("brightness", None), ("random", 3)):
+        model = bins.plant(dense(device, shape), public, random=random)
+        sent = federated.gradient(model, mine.images, mine.labels)
+        read = bins.extract(sent, shape=shape)
+        found |= {f"{name} images": read.images, f"{name} neurons": read.neurons, f"{name} shows": read.shows}
+        found |= {f"{name} bias": model.get_submodule("fc1").bias, f"{name} full": bins.active_neurons(sent)}
+    return found
 
 
 def carried(device: torch.device) -> Found:
@@ -582,6 +595,7 @@ def sanitised(device: torch.device) -> Found:
 PIPELINES: dict[str, Pipeline] = {
     "attacks.gradient_extraction": extract,
     "attacks.trap_weights": trapped,
+    "attacks.bins": binned,
     "attacks.transmission": carried,
     "attacks.text_extraction": sentences,
     "attacks.span_check": spanned,
