@@ -13,6 +13,7 @@ from privlab.data import CATALOGUE, Dataset, Signals, Table, Text
 from privlab.studies import _data, _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
+from privlab.studies.beyond import inversion
 from privlab.studies.curious import _extraction, detection
 from privlab.studies.linkability import _federation, _pictures, figure_5, figure_9, hand
 from privlab.studies.membership import defences, dp
@@ -149,6 +150,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(_split_learning, "JUDGE_STEPS", 1)
     monkeypatch.setattr(case_study, "ITERATIONS", 2)
     monkeypatch.setattr(detection, "MODELS", 2)
+    monkeypatch.setattr(inversion, "ITERATIONS", 2)
     monkeypatch.setattr(dp, "STEPS", 2)
     monkeypatch.setattr(defences, "EPOCHS", 1)
     monkeypatch.setattr(defences, "noise", lambda batch, count: 1.0)  # to search for it takes seconds
