@@ -360,9 +360,9 @@ def test_a_network_that_has_blown_up_leaves_nothing_to_lie_about():
         broken.output.weight.fill_(float("nan"))
     some = clients(3, size=20)
     fails = poisoning.Colluders(some[:1], lambda known: pytest.fail("nothing is known"))
-    with pytest.warns(UserWarning, match="numbers that are not finite") as told:
+    with pytest.warns(UserWarning, match="clients 0, 1, 2 sent, it has numbers that are not finite") as told:
         made = federated.fed_avg(broken, some, **HOW, train=fails, aggregate=aggregation.median)
-    assert len(told) == 3
+    assert len(told) == 1
     assert torch.equal(made.fc1.weight, broken.fc1.weight)
 
 
