@@ -197,6 +197,27 @@ REFUSED: dict[str, dict[str, set[str]]] = {
     "attacks.text_extraction.plant": {"not a Embedding layer": ALL - called("words")},
     "attacks.transmission.transmit": TRANSMITTED,
     "attacks.bins.plant": BINNED,
+    "attacks.rank_inversion.reconstruct": {
+        "computes its weight": NORMED,
+        "has no ReLU behind it": called(
+            "reused last layer",
+            "last is a subclass of Linear",
+            "unused head",
+            "layer norm",
+            "a buffer that is replaced",
+            "other names",
+            "bilinear and einsum",
+        ),
+        "does not arrive at": called("pre-hook", "writes into the images", "flatten in the middle"),
+        "give the shape of one input": {name for name in ALL if ZOO[name].dense is None}
+        - NO_DENSE
+        - TWO
+        - called("flatten in the middle"),
+        "Expected more than 1 value": called("batch norm of dense"),
+        "not a Linear layer": NO_DENSE,
+        **DROPS,
+        **TUPLE,
+    },
     "attacks.trap_weights.plant": PLANTED,
     "attacks.trap_weights.tune": {**PLANTED, **TUPLE},
 }

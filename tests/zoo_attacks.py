@@ -18,6 +18,7 @@ from privlab.attacks import (
     inverting_gradients,
     label_inference,
     model_extraction,
+    rank_inversion,
     span_check,
     text_extraction,
     transmission,
@@ -244,6 +245,19 @@ def run_extract(animal: Animal, model: nn.Module) -> None:
         close(found.images[0], networks.input_of(model, layer, images).view(animal.shape))
 
 
+def run_rank(animal: Animal, model: nn.Module) -> None:
+    """One image, and two: what is certified is right."""
+    layer = dense_of(animal)
+    for count in (1, 2):
+        images, labels = animal.batch(count)
+        sent = federated.gradient(model, images, labels, loss=animal.loss)
+        found = rank_inversion.reconstruct(model, sent, shape=animal.shape, layer=layer, samples=1)
+        if found.certified:
+            far = torch.cdist(found.images.flatten(1), images.flatten(1))
+            assert max(far.amin(0).max(), far.amin(1).max()) < 1e-3
+        assert found.certified or count > 1 or animal.name in ("forward hook", "subclass of Sequential")
+
+
 def run_extraction(animal: Animal, model: nn.Module) -> None:
     """A plain step of another network of the kind towards the model's logits, and one towards its probabilities."""
     inputs, _ = animal.batch()
@@ -343,6 +357,7 @@ ATTACKS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "attacks.inverting_gradients.reconstruct": run_inverting,
     "attacks.label_inference.labels": run_labels,
     "attacks.model_extraction.extract": run_extraction,
+    "attacks.rank_inversion.reconstruct": run_rank,
     "attacks.span_check.reconstruct": run_spans,
     "attacks.text_extraction.plant": run_words,
     "attacks.transmission.transmit": run_transmit,

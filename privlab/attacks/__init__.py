@@ -15,6 +15,7 @@ from privlab.attacks import (
     model_extraction,
     noisy_extraction,
     poisoning,
+    rank_inversion,
     side_channel,
     span_check,
     text_extraction,
@@ -27,14 +28,6 @@ from privlab.attacks.threat import AXES, ThreatModel, threats
 THREATS: tuple[ThreatModel, ...] = threats()
 
 __all__ = ["AXES", "THREATS", "LocalTraining", "Reconstruction", "ThreatModel", "attribute_inference", "backdoor"]
-__all__ += [
-    "bins",
-    "decoder",
-    "deep_leakage",
-    "evasion",
-    "gradient_extraction",
-    "inverting_gradients",
-    "label_inference",
-]
-__all__ += ["linkability", "membership", "model_extraction", "noisy_extraction", "poisoning", "side_channel"]
-__all__ += ["span_check", "text_extraction", "transmission", "trap_weights"]
+__all__ += ["bins", "decoder", "deep_leakage", "evasion", "gradient_extraction", "inverting_gradients"]
+__all__ += ["label_inference", "linkability", "membership", "model_extraction", "noisy_extraction", "poisoning"]
+__all__ += ["rank_inversion", "side_channel", "span_check", "text_extraction", "transmission", "trap_weights"]

@@ -1,6 +1,7 @@
 """Whether a network answers the same when it is asked again: an adversary repeats what a client did."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -36,6 +37,19 @@ def check(model: nn.Module, images: Tensor) -> None:
         raise ValueError(f"this {type(model).__name__} draws at random (as dropout by a function does), {_REPEAT}")
     if not torch.allclose(answers[0], answers[1], rtol=1e-3, atol=1e-5, equal_nan=True):
         raise ValueError(f"this {type(model).__name__} answers otherwise when it is asked again, {_REPEAT}")
+
+
+def check_arrival(model: nn.Module, rows: Tensor, shape: Sequence[int], layer: str) -> None:
+    """Raise ValueError unless an input that is given to the network reaches the layer as it is."""
+    images = rows.view(-1, *shape)
+    check(model, images[:1])
+    with networks.untouched(model), networks.dice(model, 0), torch.no_grad():
+        arrived = networks.input_of(model, layer, images)
+    if arrived.shape != rows.shape or not torch.allclose(arrived, rows, rtol=1e-4, atol=1e-6):
+        raise ValueError(
+            f"an input does not arrive at {layer!r} unaltered, so that what is read there cannot be sent through the "
+            "model again; give levels= of a grid, or the layer that reads the inputs"
+        )
 
 
 def check_layers(model: nn.Module) -> None:

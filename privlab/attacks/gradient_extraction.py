@@ -112,7 +112,7 @@ def extract(
             raise ValueError("levels=None needs model= and classes=: candidates are tested by their gradients")
         rows = candidates(gradient, layer, neurons)
         if len(rows):
-            _check_arrival(model, rows, shape, layer)
+            _steady.check_arrival(model, rows, shape, layer)
         images = rows.view(-1, *shape)
         single = reproduces_gradient(
             model, gradient, images, neurons, classes=classes, labels=labels, layer=layer, loss=loss
@@ -121,19 +121,6 @@ def extract(
         kept, shows = distinct(rows)
         images = rows[kept]
     return Extraction(images.view(-1, *shape), neurons, shows, int((bias != 0).sum()))
-
-
-def _check_arrival(model: nn.Module, rows: Tensor, shape: Sequence[int], layer: str) -> None:
-    """Raise ValueError unless an input that is given to the network reaches the layer as it is."""
-    images = rows.view(-1, *shape)
-    _steady.check(model, images[:1])
-    with networks.untouched(model), networks.dice(model, 0), torch.no_grad():
-        arrived = networks.input_of(model, layer, images)
-    if arrived.shape != rows.shape or not torch.allclose(arrived, rows, rtol=1e-4, atol=1e-6):
-        raise ValueError(
-            f"an input does not arrive at {layer!r} unaltered, so that what is read there cannot be sent through the "
-            "model again; give levels= of a grid, or the layer that reads the inputs"
-        )
 
 
 def reproduces_gradient(

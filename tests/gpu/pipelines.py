@@ -28,6 +28,7 @@ from privlab.attacks import (
     model_extraction,
     noisy_extraction,
     poisoning,
+    rank_inversion,
     side_channel,
     span_check,
     text_extraction,
@@ -164,6 +165,16 @@ def through_noise(device: torch.device) -> Found:
     found = noisy_extraction.reconstruct(noisy, std=1e-4, shape=mine.images.shape[1:])
     noise = {name: noisy[name] - sent[name] for name in ("fc1.bias", "output.bias")}
     return {"images": found.images, "said": found.noise, **named(noise)}
+
+
+def inverted_by_rank(device: torch.device) -> Found:
+    mine = client(5, device, "digits")
+    model = dense(device, mine.images.shape[1:])
+    found = rank_inversion.reconstruct(
+        model, federated.gradient(model, mine.images, mine.labels), shape=mine.images.shape[1:]
+    )
+    order = found.images.flatten(1).sum(1).argsort()
+    return {"images": found.images[order], "certified": torch.tensor(found.certified), "rank": torch.tensor(found.rank)}
 
 
 def labels(device: torch.device) -> Found:
@@ -600,6 +611,7 @@ PIPELINES: dict[str, Pipeline] = {
     "attacks.text_extraction": sentences,
     "attacks.span_check": spanned,
     "attacks.noisy_extraction": through_noise,
+    "attacks.rank_inversion": inverted_by_rank,
     "attacks.label_inference": labels,
     "attacks.deep_leakage": leaked,
     "attacks.inverting_gradients": inverted,
