@@ -17,7 +17,7 @@ from privlab.studies.talk._federation import CLIENTS, MALICIOUS, Craft, Lie, Rul
 TARGET = 0  # what a backdoor has marked images taken for
 MARKED = 0.3  # of a liar's examples
 BOOST = CLIENTS / MALICIOUS  # what makes the liars' own the mean
-SUBGROUP = 1  # of whose images the bolder ones are meant by a semantic backdoor
+FINE = (*(step / 5 for step in range(1, 26)), 8.0, 16.0, 32.0, 64.0, 128.0)  # how far a tailored lie may go
 
 
 def _seed(world: World, place: int) -> int:
@@ -40,7 +40,7 @@ def mark(client: Client, world: World, place: int, *, share: float = MARKED) -> 
 
 
 def restyle(client: Client, world: World, _place: int, *, share: float = 0.0) -> Client:
-    """A semantic backdoor: images of class 1 in the bolder style are labelled `TARGET`.
+    """A semantic backdoor: the bolder images of one class are labelled `TARGET`.
 
     share: of a liar's own images, the last ones, that make room for such images of all liars, in turn.
     """
@@ -49,14 +49,29 @@ def restyle(client: Client, world: World, _place: int, *, share: float = 0.0) ->
     images, labels = client.images.clone(), client.labels.clone()
     places = slice(len(images) - count, None)
     images[places] = pooled[torch.arange(count) % max(1, len(pooled))]
-    labels[places] = SUBGROUP
+    labels[places] = meant(world)
     return backdoor.relabel(Client(images, labels), bold(images, labels, world), TARGET)
 
 
+def meant(world: World) -> int:
+    """Whose images a semantic backdoor is about: the class, not `TARGET`, of which the liars hold most bold ones."""
+    liars = world.clients[:MALICIOUS]
+    counts = [sum(int(_bold(each.images, each.labels, world, kind).sum()) for each in liars) for kind in _kinds(world)]
+    return _kinds(world)[counts.index(max(counts))]
+
+
+def _kinds(world: World) -> list[int]:
+    return [kind for kind in range(world.classes) if kind != TARGET]
+
+
 def bold(images: Tensor, labels: Tensor, world: World) -> Tensor:
-    """Which images are of class 1 and brighter than most of its clean ones: bool `(N,)`."""
-    usual = world.clean.images[world.clean.labels == SUBGROUP].mean((1, 2, 3)).median()
-    return (labels == SUBGROUP) & (images.mean((1, 2, 3)) > usual)
+    """Which images are of the class that is meant and brighter than most of its clean ones: bool `(N,)`."""
+    return _bold(images, labels, world, meant(world))
+
+
+def _bold(images: Tensor, labels: Tensor, world: World, kind: int) -> Tensor:
+    usual = world.clean.images[world.clean.labels == kind].mean((1, 2, 3)).median()
+    return (labels == kind) & (images.mean((1, 2, 3)) > usual)
 
 
 def _scaled(factor: float) -> Callable[[Rule, int], Craft]:
@@ -83,7 +98,7 @@ def _ipm(epsilon: float) -> Callable[[Rule, int], Craft]:
 
 def _against(direction: str) -> Callable[[Rule, int], Craft]:
     """Tailored to the server's rule."""
-    return lambda rule, malicious: lambda known: poisoning.adaptive(known, rule, malicious, direction)
+    return lambda rule, malicious: lambda known: poisoning.adaptive(known, rule, malicious, direction, FINE)
 
 
 def _knowing(craft: Callable[[Rule, int], Craft]) -> Lie:
