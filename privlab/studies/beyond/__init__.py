@@ -1,0 +1,1 @@
+"""What an honest server reads, beyond the five papers: the rank of a gradient."""
