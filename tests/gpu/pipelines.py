@@ -657,7 +657,6 @@ NEAR = {  # relative to the largest number; 1e-4 for all others
 SAME = {  # what is drawn, or chosen by what is drawn: the same bit for bit on every device
     "attacks.trap_weights": ("planted",),
     "attacks.text_extraction": ("words",),
-    "attacks.span_check": ("sentences", "through noise", "words"),
     "attacks.backdoor": ("images",),
     "defences.perturbation": ("noise ", "pruned "),
     "defences.laplace_noise": ("noise",),

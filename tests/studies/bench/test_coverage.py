@@ -192,7 +192,10 @@ def test_spans_of_time(text, seconds):
         (["run"], "name a study"),
         (["run", "curious/table-5", "--budget", "8m"], "belong to --missing"),
         (["run", "curious/table-5", "--missing"], "leave the study"),
-        (["run", "--missing", "--paper", "nope"], "choose one of curious, linkability, membership, splitnn, talk, zen"),
+        (
+            ["run", "--missing", "--paper", "nope"],
+            "choose one of beyond, curious, linkability, membership, splitnn, talk, zen",
+        ),
     ],
 )
 def test_mistakes_are_told(arguments, words, capsys):
