@@ -874,6 +874,44 @@ ROWS += [
     ),
 ]
 
+
+def binned(attack: str, defence: str = "none", noise: float = 0.0) -> float:
+    usual = {"width": 1000, "batch": 100, "defence": defence, "noise": noise}
+    return mean("beyond/bins", "mnist", "exact", attack=attack, **usual)
+
+
+def told_apart(attack: str, detector: str) -> float:
+    return mean("beyond/bins", "mnist", "flagged", attack=attack, detector=detector)
+
+
+ROWS += [
+    Held(
+        PHOTOGRAPH,
+        "bins read {}, trap weights {} and a passive server {}; the largest recall in the paper's Table 5 is {}",
+        lambda: (binned("bins"), binned("trap"), binned("passive"), curious("5", "recall", "MNIST", "s=0.700")),
+    ),
+    Held(
+        PHOTOGRAPH,
+        "Bins still read {} of it, and trap weights {}",
+        lambda: (binned("bins", "sum of 10"), binned("trap", "sum of 10")),
+    ),
+    Held(
+        PHOTOGRAPH,
+        "trap weights read {} and bins none",
+        lambda: (binned("trap", "noise", 1e-4), Between(binned("bins", "noise", 1e-4), 0, 0)),
+    ),
+    Held(
+        "reading-a-gradient/detection.md",
+        "this flags all bins, no trained layer, and no trap weights",
+        lambda: (
+            Between(told_apart("bins", "equal_rows"), 1, 1),
+            Between(told_apart("random bins", "equal_rows"), 1, 1),
+            Between(told_apart("passive", "equal_rows"), 0, 0),
+            Between(told_apart("trap", "equal_rows"), 0, 0),
+        ),
+    ),
+]
+
 WORDS = "reading-a-gradient/through-convolutions-and-words.md"
 ADAM, SGD = ({"optimiser": way, "examples": 5000, "batch": 100, "neurons": 1000} for way in ("adam", "sgd"))
 TRAPS, PASSIVE = {"s": 0.99}, {"embedding": "0 to 1"}
@@ -2058,6 +2096,24 @@ CELLS = [
             out("20 clients: R = {} ±"),
             About(400 * out("20 clients: R = {} ±"), 3),
         ),
+    ),
+    Held(
+        PHOTOGRAPH,
+        "That is more than twice the {} of the trap weights",
+        lambda out: (
+            out("the server counts {} images"),
+            Between(out("bins show {} of") / out("the server counts {} images"), 2, 2.5),
+        ),
+    ),
+    Held(
+        PHOTOGRAPH,
+        "Of a hundred images bins read {}, where trap weights read {}. The formula says {}",
+        lambda out: (out("100 images: passive * bins {};"), out("100 images: passive * trap weights {},"), 0.999**99),
+    ),
+    Held(
+        "reading-a-gradient/detection.md",
+        "*Pinned rows* gives both its highest score, {}, as all rows have one sum",
+        lambda out: out("bins, random * {}", "look(measuring)"),
     ),
     Held(PHOTOGRAPH, "(a root-mean-square error per pixel of about {})", lambda out: 3072**-0.5),
     Held(

@@ -244,7 +244,7 @@ STUDY = Study(
             "their active attack requires a change of the model architecture",
             "Curious, section 3.1, of Robbing the Fed",
             _needs_another_layer,
-            "bins in the network's own first dense layer, nothing inserted; not so if over half is read",
+            "a network that begins with a dense layer, into which nothing is inserted; not so if over half is read",
         ),
         Claim(
             "this layer is inherently detectable",
