@@ -18,6 +18,7 @@ from privlab.explore.linking import link, link_explorer
 from privlab.explore.mingling import mingle, mingle_explorer
 from privlab.explore.noise import blur, blur_explorer
 from privlab.explore.poisoning import poison, poison_explorer
+from privlab.explore.ranking import rank, rank_explorer
 from privlab.explore.showing import show, show_explorer
 from privlab.explore.spending import spend, spend_explorer
 from privlab.explore.stealing import steal, steal_explorer
@@ -72,6 +73,8 @@ __all__ = [
     "mingle_explorer",
     "poison",
     "poison_explorer",
+    "rank",
+    "rank_explorer",
     "show",
     "show_explorer",
     "show_images",

@@ -49,6 +49,7 @@ EXPLORERS = {
     "gather": explore.gather_explorer,
     "fool": explore.fool_explorer,
     "poison": explore.poison_explorer,
+    "rank": explore.rank_explorer,
 }
 
 
@@ -903,3 +904,16 @@ def _random():
 def _firsts():
     labels = data.load("digits", split="test").labels.tolist()
     return [labels.index(kind) for kind in range(8)]
+
+
+def test_a_rank_counts_images_until_it_reaches_the_width():
+    few, many = (explore.rank(batch, 100) for batch in (4, 32))
+    assert few.numbers["rank"] == "4 of at most 100"
+    assert few.numbers["come out"] == "4 of 4 images"
+    assert few.numbers["certified"] == "yes"
+    assert few.panels[0].marked == (0, 1, 2, 3)
+    assert many.numbers["come out"] == "0 of 32 images"
+    assert (many.numbers["certified"], many.panels[0].marked) == ("no", ())
+    full = explore.rank(12, 10)
+    assert full.numbers["submatrices tried"] == "0"
+    assert int(full.numbers["rank"].split()[0]) <= 10

@@ -15,7 +15,7 @@ from privlab.defences import dp_sgd, perturbation
 from privlab.metrics import extraction
 from privlab.sharing import federated
 from privlab.studies._data import checksum, dataset
-from privlab.studies.bench.sentence import Found, alike, told
+from privlab.studies.bench.sentence import UNDECIDED, Found, alike, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
 from privlab.studies.bench.takes import Takes
 
@@ -23,7 +23,7 @@ BATCHES, WIDTHS, NOISES = (1, 2, 4, 6, 8, 10, 12, 16, 24), (50, 100, 200, 800), 
 WIDTH, VICTIM, LARGE, SAMPLES = 400, 4, 8, 32_768
 DEFENCES = ("prune half", "prune nine tenths", "local steps", "sum of 2", "sum of 6", "DP-SGD", "trained")
 STEPS, LR, CLIP, SEEN = 4, 0.1, 1.0, 0.01  # SEEN: of the mean squared error, 20 dB
-WHOLE, SLIGHT = 0.5, 0.1
+WHOLE, SLIGHT, ENOUGH = 0.5, 0.1, 20  # the last: certificates
 
 
 def cells(name: str) -> list[Cell]:
@@ -130,9 +130,11 @@ def _whole(table: Table) -> Found:
 
 
 def _never_false(table: Table) -> Found:
-    draws = sorted({row["seed"] for row in table.rows})
-    wrong = [[row["metrics"]["false_claims"] for row in table.rows if row["seed"] == draw] for draw in draws]
-    return told([-max(each) for each in wrong], -WHOLE)
+    if not table.rows:
+        return None
+    if max(table.values("false_claims")) > WHOLE:  # one is enough
+        return False
+    return True if sum(table.values("certified")) >= ENOUGH else UNDECIDED
 
 
 def _foretold(table: Table) -> Found:
@@ -192,7 +194,7 @@ STUDY = Study(
             "No certificate is wrong",
             "ours",
             _never_false,
-            "in each draw, over all mini-batches, widths, noises and defences",
+            "all mini-batches, widths, noises and defences, at least twenty certificates; one wrong one is enough",
             ours=True,
         ),
         Claim(
