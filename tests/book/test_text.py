@@ -131,7 +131,7 @@ def test_chapters_are_named_and_not_counted_from_where_one_is(page):
 EVERYDAY = {
     "activation": {"deep-leakage", "a-gradient-is-a-photograph"},
     "pruning": {"inverting-gradients"},
-    "mixture": {"in-the-clinic"},
+    "mixture": {"in-the-clinic", "what-a-gradients-rank-says"},
     "clipping": {"deep-leakage"},
     "own loss": {"noise-and-nopeek"},
     "extraction": {"stolen-and-guessed"},
