@@ -13,6 +13,7 @@ from privlab.data import CATALOGUE, Dataset, Signals, Table, Text
 from privlab.studies import _data, _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
+from privlab.studies.beyond import bins as beyond_bins
 from privlab.studies.beyond import inversion
 from privlab.studies.curious import _extraction, detection
 from privlab.studies.linkability import _federation, _pictures, figure_5, figure_9, hand
@@ -43,6 +44,7 @@ def forget():
     kept += (_federation.people, _federation._devices, _federation._recorded)
     kept += (figure_5._recorded, figure_9._trained, hand._recorded)
     kept += (talk_federation.small, talk_attacks._honest, talk_attributes._drawn)
+    kept += (beyond_bins._scale, beyond_bins._trained)
     kept += (talk_matrix._world, talk_matrix._honest, talk_pairs._honest)
     for function in kept:
         if hasattr(function, "cache_clear"):
