@@ -3498,6 +3498,72 @@ ROWS += [
     ),
 ]
 
+FAILS = "beyond/when-does-it-fail.md"
+
+
+def failing(changed: str, metric: str = "identified", model: str = "lenet", data: str = "mnist") -> float:
+    """Of inversion where one thing is changed: a share in per cent, or decibels."""
+    found = mean("beyond/inversion", data, metric, model=model, changed=changed, knows=True)
+    return found if "psnr" in metric else percent(found)
+
+
+ROWS += [
+    Held(FAILS, "Twenty epochs of training leave {} % of the images", lambda: failing("trained for 20 epochs")),
+    Held(
+        FAILS,
+        "Mini-batches of 64 leave {} %, where a guess has {} %",
+        lambda: (failing("mini-batches of 64"), failing("mini-batches of 64", "baseline")),
+    ),
+    Held(
+        FAILS,
+        "From {} dB the PSNR falls to {} dB by training, to {} dB by BatchNorm in train mode, and to {} dB in "
+        "mini-batches of 16, where an average image has {} dB",
+        lambda: (
+            *(
+                failing(each, "psnr")
+                for each in ("plain", "trained for 20 epochs", "batch norm in training", "mini-batches of 16")
+            ),
+            failing("mini-batches of 16", "baseline_psnr"),
+        ),
+    ),
+    Held(
+        FAILS,
+        "{} % are recognised on MNIST, where a guess has {} %, in pictures of {} dB. Of the digits it is {} %, beside "
+        "a guess of {} %",
+        lambda: (
+            *(failing("all together", each) for each in ("identified", "baseline", "psnr")),
+            *(failing("all together", each, data="digits") for each in ("identified", "baseline")),
+        ),
+    ),
+    Held(
+        FAILS,
+        "With drawn labels {} % are recognised",
+        lambda: (failing("labels drawn"), Between(failing("labels read off"), 100, 100)),
+    ),
+    Held(
+        FAILS,
+        "{} % are recognised if BatchNorm uses its averages, and none in train mode",
+        lambda: (percent(case("identified")), Between(case("identified", norm="batch_train"), 0, 0)),
+    ),
+    Held(
+        FAILS,
+        "Training changes $\\delta_i$, and so do smoothing and each local step on the same image; the quotient stays.",
+        lambda: tuple(
+            Between(failing(each, "exact", "dense"), 100, 100)
+            for each in ("trained for 20 epochs", "label smoothing", "20 local steps", "normalised inputs")
+        ),
+    ),
+]
+
+
+def _farther(out: Callable[..., Any]) -> tuple[Between, ...]:
+    """By how much three pictures are farther off than the average image, in dB, and one is nearer."""
+    average = out("no gradient {} dB, resembles most: another")
+    far = ("trained network {} dB, * the client", "twenty local steps {} dB, * the client", "label {} dB, * another")
+    return *(Between(average - out(each), 0, 20) for each in far), Between(out("fresh network {} dB"), 20, 60)
+
+
+CELLS += [Held(FAILS, "By {term}`PSNR` three of the four are worse than the average image", _farther)]
 
 EXEMPT: list[tuple[str, str, list[str]]] = [
     (
