@@ -8,8 +8,9 @@ import evasion
 import extraction
 import linkability
 import membership
+import ranks
 from races import main
 
 if __name__ == "__main__":
-    scripts = (dlg, cosine, extraction, membership, dp, linkability, evasion, aggregation)
+    scripts = (dlg, cosine, extraction, membership, dp, linkability, evasion, aggregation, ranks)
     main(__doc__, *(script.rows for script in scripts))

@@ -115,3 +115,28 @@ def pgd(model: nn.Module, images: Tensor, labels: Tensor, *, epsilon: float, ste
         moved = found.detach() + step * found.grad.sign()
         found = torch.clamp(images + torch.clamp(moved - images, -epsilon, epsilon), 0, 1)
     return found
+
+
+def rank_inversion(weight: torch.Tensor, bias: torch.Tensor, batch: int, draws: int = 100_000) -> torch.Tensor:
+    """The images of a mini-batch out of a dense layer's gradient, `(batch, L)`: draw rows one set at a time.
+
+    A direction with a twentieth of the rows as zeros, beyond those it was made to have, is kept; those with most zeros
+    first, as many as are independent. Source: "SPEAR", algorithm 1, without its batches and its certificate.
+    """
+    whole = torch.cat([weight, bias[:, None]], 1)
+    left = torch.linalg.svd(whole, full_matrices=False).U[:, :batch]
+    rows = torch.nn.functional.normalize(left[left.norm(dim=1) > 1e-6], dim=1)
+    random, chosen = torch.Generator().manual_seed(0), left[:0]
+    for _ in range(draws):
+        picked = torch.randperm(len(rows), generator=random)[: batch - 1]
+        direction = torch.linalg.svd(rows[picked]).Vh[-1]
+        zeros = int(((rows @ direction).abs() < 1e-9).sum())
+        if zeros < batch - 1 + len(rows) / 10:
+            continue
+        more = torch.cat([chosen, direction[None]])
+        if torch.linalg.matrix_rank(more, rtol=1e-3) == len(more):
+            chosen = more
+        if len(chosen) == batch:
+            break
+    inputs = torch.linalg.lstsq(left @ chosen.T, whole).solution
+    return inputs[:, :-1] / inputs[:, -1:]

@@ -51,7 +51,7 @@ def test_a_study_stands_where_its_id_says(study):
 
 
 def test_every_file_of_a_papers_room_is_a_study_or_shared():
-    for room in ("curious", "zen", "splitnn", "linkability", "talk"):
+    for room in ("curious", "zen", "splitnn", "linkability", "talk", "beyond"):
         files = [p for p in (ROOT / "privlab" / "studies" / room).glob("*.py") if p.name[0] != "_"]
         assert len(files) == sum(name.startswith(f"{room}/") for name in studies.STUDIES)
 
