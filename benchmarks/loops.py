@@ -153,3 +153,28 @@ def spans(model: nn.Module, sent: Gradient, *, words: int, length: int, toleranc
         here = [word for word in range(words) if fits(0, [0] * place + [word])]
         found = [[*prefix, word] for prefix in found for word in here if fits(1, [*prefix, word])]
     return found
+
+
+def rank_inversion(weight: torch.Tensor, bias: torch.Tensor, batch: int, draws: int = 2000) -> torch.Tensor:
+    """The images of a mini-batch out of a dense layer's gradient, `(batch, L)`: draw rows, one set at a time.
+
+    Directions with a tenth of the rows as zeros, beyond those that they were made to have, are kept; in the end those
+    with most zeros, as many as are independent. Source: "SPEAR", algorithm 1, without batches and certificate.
+    """
+    whole = torch.cat([weight, bias[:, None]], 1)
+    left = torch.linalg.svd(whole, full_matrices=False).U[:, :batch]
+    rows = torch.nn.functional.normalize(left[left.norm(dim=1) > 1e-6], dim=1)
+    random, kept = torch.Generator().manual_seed(0), {}
+    for _ in range(draws):
+        picked = torch.randperm(len(rows), generator=random)[: batch - 1]
+        direction = torch.linalg.svd(rows[picked]).Vh[-1]
+        zero = (rows @ direction).abs() < 1e-9
+        if int(zero.sum()) >= batch - 1 + len(rows) / 10:
+            kept[bytes(zero.tolist())] = (int(zero.sum()), direction)
+    chosen = left[:0]
+    for _, direction in sorted(kept.values(), key=lambda each: -each[0]):
+        more = torch.cat([chosen, direction[None]])
+        if torch.linalg.matrix_rank(more, rtol=1e-3) == len(more):
+            chosen = more
+    inputs = torch.linalg.lstsq(left @ chosen.T, whole).solution
+    return inputs[:, :-1] / inputs[:, -1:]

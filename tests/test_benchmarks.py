@@ -28,6 +28,7 @@ RACES = {
     "aggregation.py": 4,
     "bins.py": 2,
     "words.py": 1,
+    "ranks.py": 1,
 }
 
 
@@ -135,3 +136,11 @@ def test_the_loop_of_pgd_is_ours_from_the_images_themselves():
     made = evasion.pgd(model, some.images, some.labels, **how, restarts=0)
     torch.testing.assert_close(loops.pgd(model, some.images, some.labels, **how), made)
     assert (made - some.images).abs().max() > 0.09
+
+
+def test_the_loop_of_rank_inversion_finds_the_images():
+    some = data.load("digits").sample(3, 900)
+    model = models.fully_connected(some.shape, 10, widths=(100, 100), seed=900).double()
+    sent = federated.gradient(model, some.images.double(), some.labels)
+    found = loops.rank_inversion(*sent.layer("fc1"), 3)
+    assert torch.cdist(found, some.images.double().flatten(1)).amin(0).max() < 1e-6
