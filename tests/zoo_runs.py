@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from privlab import models, networks
 from privlab.defences import adversarial_training, dp_sgd, pruning, regularisation, soteria, verification
 from privlab.models import initialisation
-from privlab.sharing import federated, losses, predictions, split, together
+from privlab.sharing import federated, losses, messages, predictions, split, together
 from tests.zoo import Animal
 
 close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-5)
@@ -456,6 +456,17 @@ def run_adversarial(animal: Animal, model: nn.Module) -> None:
         close(state(found)[name], each, msg=name)
 
 
+def run_apply(animal: Animal, model: nn.Module) -> None:
+    """By the names that the network itself has for its weights and buffers."""
+    moved, before = animal.build(), model.state_dict()
+    buffers = {name: torch.ones_like(each) for name, each in model.named_buffers()}
+    messages.apply(moved, federated.Update({name: each.detach() for name, each in model.named_parameters()}, buffers))
+    for name, _ in model.named_parameters():
+        close(moved.get_parameter(name).detach(), 2 * before[name])
+    for name in buffers:
+        assert moved.get_buffer(name).eq(1).all()
+
+
 def run_trap_set(animal: Animal, model: nn.Module) -> None:
     """Of a good update and its opposite: how far each lowers the loss, in eval mode, and the model with the better."""
     images, labels = animal.batch(6)
@@ -526,6 +537,7 @@ RUNS: dict[str, Callable[[Animal, nn.Module], None]] = {
     "sharing.predictions.fit_and_ask": run_fit_and_ask,
     "sharing.predictions.predict": run_predict,
     "sharing.losses.value": run_value,
+    "sharing.messages.apply": run_apply,
     "sharing.together.local_updates": run_local_updates,
     "sharing.split.accuracy": run_send,
     "sharing.split.retrain_server": run_retrain,
