@@ -1,6 +1,6 @@
 """Whole mini-batches by the rank of a gradient: where it ends, whether a certificate can be wrong, and what stops it.
 
-The attack's constants were chosen on the digits, networks and mini-batches 100 to 104; the cells were tried once, on 101.
+The attack's constants were chosen on digits and networks 100 to 104; the cells were tried once, on draw 101.
 """
 
 import math
