@@ -3556,6 +3556,64 @@ ROWS += [
 ]
 
 
+RANK = "beyond/what-a-gradients-rank-says.md"
+
+
+def spears(metric: str, **settings: Any) -> float:
+    """Of whole mini-batches of digits, 400 neurons: a share in per cent."""
+    return percent(mean("beyond/spear", "digits", metric, **{"width": 400, "defence": "none", **settings}))
+
+
+ROWS += [
+    Held(
+        RANK,
+        "eight images come out, and of ten never all, where {} % was foretold",
+        lambda: (
+            spears("predicted", batch=10),
+            Between(spears("plain", batch=8), 100, 100),
+            Between(spears("plain", batch=10), 0, 0),
+        ),
+    ),
+    Held(
+        RANK,
+        "It stops the attack where the sum lies behind the wall, and a sum of two does not.",
+        lambda: tuple(
+            Between(spears("exact", defence=name, batch=4), *bounds)
+            for name, bounds in (("sum of 2", (99, 100)), ("sum of 6", (0, 1)))
+        ),
+    ),
+]
+CELLS += [
+    Held(
+        RANK,
+        "Up to 120 words all sentences come out, and from 132 words on none.",
+        lambda out: (
+            Between(out("120 words, rank 117: {} sentences, certified: True"), 10, 10),
+            Between(out("132 words, rank 127: {} sentences, certified: False"), 0, 0),
+            Between(out("240 words, rank 127: {} sentences, certified: False"), 0, 0),
+        ),
+    ),
+    Held(
+        RANK,
+        "reads all five sentences under noise of 0.00001 on each number, and none under ten times as much",
+        lambda out: (
+            Between(out("noise 1e-05: unaware 0 of 5, aware {} of 5"), 5, 5),
+            Between(out("noise 1e-04: unaware 0 of 5, aware {} of 5"), 0, 0),
+        ),
+    ),
+    Held(
+        RANK,
+        "more than a hundred thousand times nearer than any other",
+        lambda out: (Between(out("the next is {} thousand times farther off"), 100, math.inf),),
+    ),
+    Held(
+        RANK,
+        "What is certified is right, every time.",
+        lambda out: (Between(out("certified True: {}, of them wrong 0"), 1, 20),),
+    ),
+]
+
+
 def _farther(out: Callable[..., Any]) -> tuple[Between, ...]:
     """By how much three pictures are farther off than the average image, in dB, and one is nearer."""
     average = out("no gradient {} dB, resembles most: another")
@@ -3579,6 +3637,7 @@ EXEMPT: list[tuple[str, str, list[str]]] = [
             "With the 0.95 of its section 8.3",
             "Perhaps 0.99 is a slip",
             "it has 562 MB",
+            "roughly 25% *extraction-recall* for 1000 neurons",
         ],
     ),
     (
