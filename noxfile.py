@@ -82,7 +82,7 @@ def browser(session: nox.Session) -> None:
     if not SLIDES.exists():
         slides(session)
     # Only these: to read all other tests takes seconds.
-    run(session, "pytest", "-m", "browser", *(session.posargs or sorted(map(str, BROWSED))))
+    run(session, "pytest", "-n", CORES, "-m", "browser", *(session.posargs or sorted(map(str, BROWSED))))
 
 
 @nox.session(default=False)
