@@ -342,6 +342,7 @@ STUDY = Study(
     knob="batch",
     metrics=("identified", "exact", "psnr", "baseline", "baseline_psnr", "seconds"),
     load=dataset,
+    names_data=False,
     checksum=checksum,
     takes=Takes(least=400, side=9),
     large=lambda cell: cell["model"] == "resnet18",  # a minute of a CPU each
