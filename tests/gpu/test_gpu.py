@@ -278,7 +278,7 @@ def test_every_study_computes_where_it_is_told_to(name):
     if name in NO_DEVICE:
         studies.get(name).run(cell, seed, torch.device("meta"))
         return
-    with pytest.raises((RuntimeError, NotImplementedError), match="(?i)meta"):
+    with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)meta"):
         studies.get(name).run(cell, seed, torch.device("meta"))
 
 
