@@ -7,33 +7,16 @@ over the gradient. Where a thousand neurons hold a hundred pictures, a tenth of 
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import loops
 import torch
+from extraction import RACES, Size
 from races import SEED, Duel, Row, main
 
 from privlab.attacks import bins
 from privlab.sharing.federated import Gradient
 
 READS = 2  # the goal: at most so many
-
-
-@dataclass(frozen=True)
-class Size:
-    """A gradient of so many neurons, for colour pictures of so many pixels a side; and how often it is taken apart."""
-
-    neurons: int
-    side: int
-    rounds: int
-
-    @property
-    def name(self) -> str:
-        """What the table calls it."""
-        return f"bins-{self.neurons}x{3 * self.side**2}"
-
-
-RACES = (Size(1000, 32, 15), Size(10_000, 32, 5), Size(1000, 224, 3))
 
 
 def gradient(size: Size) -> tuple[Gradient, int]:
@@ -59,8 +42,8 @@ def duel(size: Size) -> Duel:
 
     for way in (ours, loop):
         if len(found := way()) != alone:
-            raise RuntimeError(f"{size.name}: {len(found)} images instead of {alone}")
-    return Duel(size.name, ours, loop)
+            raise RuntimeError(f"bins-{size.form}: {len(found)} images instead of {alone}")
+    return Duel(f"bins-{size.form}", ours, loop)
 
 
 def raced(size: Size) -> Iterator[Row]:
@@ -74,9 +57,9 @@ def raced(size: Size) -> Iterator[Row]:
     ours, loop = duel(size).seconds(size.rounds)
     read = statistics.median(reads)
     measured = {"ours": ours, "loop": loop, "read": read}
-    yield Row(size.name, *[f"{1e3 * each:.1f} ms" for each in (ours, loop)], loop / ours, measured=measured)
+    yield Row(f"bins-{size.form}", *[f"{1e3 * each:.1f} ms" for each in (ours, loop)], loop / ours, measured=measured)
     texts = [f"{each / read:.1f} reads" for each in (ours, loop)]
-    yield Row(size.name, *texts, None, f"at most {READS} reads", ours <= READS * read, measured)
+    yield Row(f"bins-{size.form}", *texts, None, f"at most {READS} reads", ours <= READS * read, measured)
 
 
 def rows(quick: bool) -> Iterator[Row]:

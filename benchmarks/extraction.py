@@ -34,9 +34,9 @@ class Size:
     rounds: int
 
     @property
-    def name(self) -> str:
-        """What the table calls it."""
-        return f"extraction-{self.neurons}x{3 * self.side**2}"
+    def form(self) -> str:
+        """Neurons by numbers of an image."""
+        return f"{self.neurons}x{3 * self.side**2}"
 
 
 RACES = (Size(1000, 32, 15), Size(10_000, 32, 5), Size(1000, 224, 3))
@@ -67,8 +67,8 @@ def duel(size: Size) -> Duel:
 
     for way in (ours, loop):
         if len(found := way()) != alone:
-            raise RuntimeError(f"{size.name}: {len(found)} images instead of {alone}")
-    return Duel(size.name, ours, loop)
+            raise RuntimeError(f"extraction-{size.form}: {len(found)} images instead of {alone}")
+    return Duel(f"extraction-{size.form}", ours, loop)
 
 
 def raced(size: Size) -> Iterator[Row]:
@@ -78,9 +78,9 @@ def raced(size: Size) -> Iterator[Row]:
     ours, loop = duel(size).seconds(size.rounds)
     measured = {"ours": ours, "loop": loop, "read": read}
     times, reads = [f"{1e3 * each:.1f} ms" for each in (ours, loop)], [ours / read, loop / read]
-    yield Row(size.name, *times, loop / ours, f"at least {TIMES} times", loop >= TIMES * ours, measured)
+    yield Row(f"extraction-{size.form}", *times, loop / ours, f"at least {TIMES} times", loop >= TIMES * ours, measured)
     texts = [f"{each:.1f} reads" for each in reads]
-    yield Row(size.name, *texts, None, f"at most {READS} reads", reads[0] <= READS, measured)
+    yield Row(f"extraction-{size.form}", *texts, None, f"at most {READS} reads", reads[0] <= READS, measured)
 
 
 def _seconds(call: partial) -> float:

@@ -23,14 +23,11 @@ def raced(batch: int, width: int, draws: int) -> Row:
     model = models.fully_connected(client.shape, 10, widths=(width, width), seed=SEED).double()
     images = client.images.double()
     sent = federated.gradient(model, images, client.labels)
-    spent, ways = (
-        [],
-        (
-            lambda: rank_inversion.reconstruct(model, sent, shape=client.shape).images.flatten(1),
-            lambda: loops.rank_inversion(*sent.layer("fc1"), batch, draws),
-        ),
+    ways = (
+        lambda: rank_inversion.reconstruct(model, sent, shape=client.shape).images.flatten(1),
+        lambda: loops.rank_inversion(*sent.layer("fc1"), batch, draws),
     )
-    found = []
+    spent, found = [], []
     for way in ways:
         start = time.process_time()
         made = way()
