@@ -147,7 +147,7 @@ def test_without_scripts_the_first_picture_is_there(visit):
 def test_the_page_of_executions_lists_every_chapter_by_title_in_the_books_order():
     table = re.search(r"<table.*?</table>", (SITE / "papers/executions.html").read_text(), re.S)[0]
     assert len(re.findall(r"<th\b", table)) == 3
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", table))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", table)).replace("’", "'")  # as pages print it
     places = [text.index(front_title(page)) for page in PAGES]
     assert places == sorted(places)
 
