@@ -19,8 +19,8 @@ def duels() -> dict[str, object]:
     """How each race is made, by the name that the table has."""
     made: dict[str, object] = {name: lambda name=name: dlg.duel(name) for name in dlg.LOOPS}
     made |= {race.name: lambda race=race: cosine.duel(race) for race in cosine.RACES}
-    made |= {size.name: lambda size=size: bins.duel(size) for size in bins.RACES}
-    return made | {size.name: lambda size=size: extraction.duel(size) for size in extraction.RACES}
+    made |= {f"bins-{size.form}": lambda size=size: bins.duel(size) for size in bins.RACES}
+    return made | {f"extraction-{size.form}": lambda size=size: extraction.duel(size) for size in extraction.RACES}
 
 
 def spots(duel: Duel, *, loop: bool, top: int) -> list[str]:
