@@ -15,6 +15,7 @@ REAL_DATA = Path(os.environ.get("PRIVLAB_DATA", BESIDE))
 
 # By far the longest, so that several workers begin with them: a long test that begins last leaves the others idle.
 CHAPTER = "tests/book/test_chapters.py::test_chapter_executes["
+PAGE = "tests/book/test_pages"
 CARD = "tests/gpu/test_gpu.py::"
 FIRST = (CHAPTER, "tests/explore/", "tests/studies/")
 
@@ -22,11 +23,13 @@ FIRST = (CHAPTER, "tests/explore/", "tests/studies/")
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """A file goes to one worker, which computes its fixtures and what it remembers once; chapters, and tests on a card,
-    each by itself."""
+    each by itself; of the built pages all tests of one, which is then opened once."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
+            if nodeid.startswith(PAGE) and "[" in nodeid:
+                return nodeid.partition("[")[2]
             return nodeid if nodeid.startswith((CHAPTER, CARD)) else super()._split_scope(nodeid)
 
     config.option.loadscopereorder = False  # it would put what has the fewest tests last: the chapters

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .pages import SITE, SITE_PAGES
+from .pages import CHAPTERS, ROOT, SITE, SITE_PAGES
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -23,48 +23,62 @@ def chromium():
         browser.close()
 
 
+def _page(chromium, page, **options):
+    """A page of the site from the disk, loaded whole; collects console errors and requests that leave it."""
+    tab = chromium.new_context(viewport={"width": 1280, "height": 900}, **options).new_page()
+    tab.problems, tab.files = [], set()
+    tab.on("console", lambda message: message.type == "error" and tab.problems.append(message.text))
+    tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+
+    def guard(route):
+        url = route.request.url
+        if url.startswith(("file:", "data:", "blob:")):
+            if url.startswith("file:"):
+                tab.files.add(url.partition("?")[0])
+            return route.continue_()
+        tab.problems.append(f"asked for {url}")
+        return route.abort()
+
+    tab.route("**/*", guard)
+    tab.goto((SITE / page).as_uri())
+    tab.wait_for_load_state("networkidle")
+    tab.theme = tab.evaluate("document.documentElement.dataset.theme")
+    return tab
+
+
 @pytest.fixture
 def visit(chromium):
-    """Open a page of the site from the disk; collects console errors and requests that leave it."""
-    contexts = []
+    """Open a page of the site, or a file by its absolute path."""
+    tabs = []
 
     def go(page, **options):
-        context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.problems = []
-        tab.on("console", lambda message: message.type == "error" and tab.problems.append(message.text))
-        tab.on("pageerror", lambda error: tab.problems.append(str(error)))
-
-        def guard(route):
-            url = route.request.url
-            if url.startswith(("file:", "data:", "blob:")):
-                return route.continue_()
-            tab.problems.append(f"asked for {url}")
-            return route.abort()
-
-        tab.route("**/*", guard)
-        tab.goto((SITE / page).as_uri())
-        tab.wait_for_load_state("networkidle")
-        return tab
+        tabs.append(_page(chromium, page, **options))
+        return tabs[-1]
 
     yield go
-    for context in contexts:
-        context.close()
+    for tab in tabs:
+        tab.context.close()
 
 
-@pytest.fixture(scope="module", params=SITE_PAGES)
+@pytest.fixture(scope="session", params=SITE_PAGES)
 def opened(chromium, request):
-    """Each page, loaded once for all tests of a file that look at it: formulas typeset, solutions and answers open."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme="dark")
-    tab = context.new_page()
-    tab.name, tab.files = request.param, set()
-    tab.on("request", lambda asked: asked.url.startswith("file:") and tab.files.add(asked.url.partition("?")[0]))
-    tab.goto((SITE / request.param).as_uri())
-    tab.wait_for_load_state("networkidle")
+    """Each page, loaded once, in the dark, for all tests that look at it; `show` undoes what another did to it."""
+    tab = _page(chromium, request.param, color_scheme="dark")
+    tab.name = request.param
     tab.evaluate("async () => { await window.MathJax?.startup?.promise }")
     yield tab
-    context.close()
+    tab.context.close()
+
+
+@pytest.fixture(scope="session", params=[page.stem for page in CHAPTERS])
+def slides(chromium, request):
+    """The slides of each chapter, loaded once, with their formulas set."""
+    file = ROOT / "_build" / "slides" / f"{request.param}.html"
+    assert file.exists(), "no slides; run `python -m nox -s slides`"
+    tab = _page(chromium, file)
+    tab.evaluate("async () => { await MathJax.startup.promise }")
+    yield tab
+    tab.context.close()
 
 
 def show(tab, *, width=1280, height=900, theme="light", media="screen", closed=False):

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from privlab import data, models, runtime
 from privlab.attacks import bins, gradient_extraction, trap_weights
-from privlab.defences import detection, perturbation
+from privlab.defences import detection, dp_sgd, perturbation
 from privlab.metrics import extraction
 from privlab.sharing import federated
 from privlab.studies._data import checksum, dataset
+from privlab.studies._local import gradient_of_steps
 from privlab.studies.bench.sentence import Found, Outcome, alike, both, either, negated, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
 from privlab.studies.bench.takes import Takes
@@ -26,12 +27,13 @@ WIDTH, BATCH, CLIENTS = 1000, 100, 10
 ATTACKS = ("passive", "trap", "bins", "random bins")
 NOISES = (1e-6, 1e-5, 1e-4, 1e-3)  # in units of the root mean square of the layer's gradient
 PRUNED = (0.5, 0.9)
+STEPS, LR, CLIP, MULTIPLIER = 5, 0.1, 1.0, 1.0  # of local training on the whole mini-batch; of DP-SGD
 SCALES = {"mnist": 0.7, "cifar10": 0.95, "digits": 0.9, "patches": 0.95}  # the first two of "Curious", section 8.3
 TRIED = (0.7, 0.8, 0.9, 0.95, 0.96, 0.97, 0.98, 0.99)  # on all other data, by the server, on its public images
 DETECTORS = ("sign_imbalance", "pinned_rows", "paired_magnitudes", "kolmogorov_smirnov", "equal_rows")
 MODELS, NARROW, ROUNDS, REPEATED = 5, 300, 4, 5
 LEVELS, NEARLY = 255, 0.1  # of a step: where a difference in float32 may lie off the grid
-LEAST = CLIENTS * BATCH + PUBLIC
+LEAST, LOCAL = CLIENTS * BATCH + PUBLIC, f"{STEPS} local steps"
 
 
 def cells(name: str) -> list[Cell]:
@@ -42,7 +44,8 @@ def cells(name: str) -> list[Cell]:
     usual = {**common, "width": WIDTH, "batch": BATCH}
     made += [{**usual, "attack": attack} for attack in ("random bins", "bins of quantiles")]
     defences: list[Cell] = [{"defence": "noise", "noise": noise} for noise in NOISES]
-    defences += [{"defence": f"pruning {share}"} for share in PRUNED] + [{"defence": f"sum of {CLIENTS}"}]
+    named = (*(f"pruning {share}" for share in PRUNED), f"sum of {CLIENTS}", LOCAL, "DP-SGD")
+    defences += [{"defence": each} for each in named]
     made += [{**usual, "attack": attack, **each} for attack in ATTACKS[:3] for each in defences]
     return made + [
         {**common, "attack": attack, "width": NARROW, "detector": each} for attack in ATTACKS for each in DETECTORS
@@ -80,6 +83,15 @@ def _planted(attack: str, model: nn.Sequential, public: Tensor, name: str, seed:
     return bins.plant(model, public, random=random, normal=attack != "bins of quantiles")
 
 
+def _sent(cell: Cell, model: nn.Module, part: data.Dataset, seed: int) -> federated.Gradient:
+    """What a client sends: its gradient, one of DP-SGD, or an update, which the server takes for its mean gradient."""
+    if cell["defence"] == "DP-SGD":
+        return dp_sgd.gradient(model, part.images, part.labels, clip=CLIP, noise=MULTIPLIER, seed=seed)
+    if cell["defence"] == LOCAL:
+        return gradient_of_steps(model, part.images, part.labels, epochs=STEPS, lr=LR, seed=seed)
+    return federated.gradient(model, part.images, part.labels, layers=("fc1",))
+
+
 def _protected(cell: Cell, sent: list[federated.Gradient], seed: int) -> federated.Gradient:
     """What reaches the server. A seed's noise is the same for all attacks, in units of their gradients."""
     mean = federated.average(sent)
@@ -104,7 +116,7 @@ def _read(cell: Cell, seed: int, device: torch.device) -> Metrics:
     honest = _honest(whole, cell["width"], runtime.derive(seed, "network")).to(device)
     model = _planted(cell["attack"], honest, public, cell["data"], runtime.derive(seed, "server"))
     parts = [whole[cell["batch"] * n : cell["batch"] * (n + 1)] for n in range(max(clients, REPEATED))]
-    sent = [federated.gradient(model, part.images, part.labels, layers=("fc1",)) for part in parts]
+    sent = [_sent(cell, model, part, runtime.derive(seed, "client", place)) for place, part in enumerate(parts)]
     exact, wrong, size = [], [], cell["batch"] * clients
     for place in range(0, len(parts), clients):
         shared = _protected(cell, sent[place : place + clients], runtime.derive(seed, "noise", place))
@@ -202,6 +214,14 @@ def _detectable(table: Table) -> Found:
     return found
 
 
+def _by(defence: str, table: Table) -> Found:
+    return {defence: told([LITTLE - each for each in table.values("exact", **_at("bins", defence=defence))])}
+
+
+def _not_by_local_steps(table: Table) -> Found:
+    return {LOCAL: told(table.values("exact", **_at("bins", defence=LOCAL)), HALF)}
+
+
 def _stopped(table: Table) -> Found:
     cells = {f"noise of {noise}": _at("bins", defence="noise", noise=noise) for noise in NOISES[2:]}
     cells |= {f"pruning {share}": _at("bins", defence=f"pruning {share}") for share in PRUNED}
@@ -257,6 +277,20 @@ STUDY = Study(
             "ours",
             _stopped,
             "at most a fiftieth is read; noise in units of the gradient's root mean square",
+            ours=True,
+        ),
+        Claim(
+            "DP-SGD stops bins.",
+            "ours",
+            functools.partial(_by, "DP-SGD"),
+            "at most a fiftieth is read; each image's gradient clipped to 1, noise with the clip's spread on the sum",
+            ours=True,
+        ),
+        Claim(
+            "Local steps do not stop bins.",
+            "ours",
+            _not_by_local_steps,
+            "five steps on the whole mini-batch with a rate of .1: over half of it is read",
             ours=True,
         ),
     ),

@@ -13,6 +13,7 @@ from privlab.defences import dp_sgd, perturbation
 from privlab.sharing import federated
 from privlab.sharing.federated import Gradient
 from privlab.studies._data import checksum, dataset
+from privlab.studies._local import gradient_of_steps
 from privlab.studies.bench.sentence import Found, Outcome, both, stopped, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
 from privlab.studies.bench.takes import Takes
@@ -69,9 +70,8 @@ def _sent(cell: Cell, seed: int, model: nn.Module, tokens: Tensor) -> tuple[Grad
         sent = dp_sgd.gradient(model, given, following, clip=CLIP, noise=noise, seed=drawing, loss=loss)
         return sent, (noise * CLIP / len(tokens),)
     if defence == "local_steps":
-        how = {"epochs": cell["steps"], "batch": len(tokens), "lr": LR, "random": runtime.generator(drawing)}
-        update = federated.local_update(model, federated.Client(given, following), **how, loss=loss)
-        return federated.update_as_gradient(update, len(tokens), lr=LR, steps=cell["steps"]), TRIED
+        made = gradient_of_steps(model, given, following, epochs=cell["steps"], lr=LR, seed=drawing, loss=loss)
+        return made, TRIED
     if defence == "secure_sum":
         parts = zip(given.split(cell["batch"]), following.split(cell["batch"]), strict=True)
         return federated.average([federated.gradient(model, *each, loss=loss) for each in parts]), (0.0,)

@@ -16,6 +16,7 @@ from privlab.defences import dp_sgd, perturbation
 from privlab.metrics import extraction
 from privlab.sharing import federated
 from privlab.studies._data import checksum, dataset
+from privlab.studies._local import gradient_of_steps
 from privlab.studies.bench.sentence import UNDECIDED, Found, alike, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
 from privlab.studies.bench.takes import Takes
@@ -89,9 +90,7 @@ def _sent(cell: Cell, model: nn.Module, images: Tensor, labels: Tensor, seed: in
     if defence == "DP-SGD":
         return dp_sgd.gradient(model, images, labels, clip=CLIP, noise=1.0, seed=chance)
     if defence == "local steps":
-        how: dict[str, Any] = {"epochs": STEPS, "batch": len(images), "lr": LR, "random": runtime.generator(chance)}
-        update = federated.local_update(model, federated.Client(images, labels), **how)
-        return federated.update_as_gradient(update, len(images), lr=LR, steps=STEPS)
+        return gradient_of_steps(model, images, labels, epochs=STEPS, lr=LR, seed=chance)
     sent = federated.gradient(model, images, labels)  # of several clients the mean is one gradient of all their images
     if defence.startswith("prune"):
         return perturbation.prune(sent, {"prune half": 0.5, "prune nine tenths": 0.9}[defence])

@@ -15,6 +15,7 @@ from privlab.sharing import federated
 from privlab.sharing.federated import Update
 from privlab.sharing.messages import stack
 from privlab.studies._data import checksum, dataset
+from privlab.studies._local import gradient_of_steps
 from privlab.studies.bench.sentence import POINT, Found, Outcome, told
 from privlab.studies.bench.study import Cell, Claim, Metrics, Study, Table
 from privlab.studies.bench.takes import Takes
@@ -134,11 +135,8 @@ def _assumed(cell: Cell, seed: int, device: torch.device) -> Metrics:
 
 def _from_update(model: nn.Module, images: Tensor, labels: Tensor, world: World) -> Tensor:
     """What is read in the update after some epochs of local training, taken for a gradient."""
-    random = runtime.generator(runtime.derive(world.seed, "local"))
-    client = federated.Client(images, labels)
-    made = federated.local_update(model, client, epochs=STEPS, batch=3, lr=federation.LR, random=random)
-    steps = STEPS * -(-len(labels) // 3)
-    sent = federated.update_as_gradient(made, len(labels), lr=federation.LR, steps=steps)
+    own = runtime.derive(world.seed, "local")
+    sent = gradient_of_steps(model, images, labels, epochs=STEPS, batch=3, lr=federation.LR, seed=own)
     return gradient_extraction.extract(sent, shape=world.fresh.shape).images
 
 
