@@ -59,6 +59,6 @@ def rank_explorer(name: str = "digits") -> Explorer:
         Knob("batch", "Batch size", BATCHES, unit="images"),
         Knob("width", "Width of the layer", WIDTHS, unit="neurons"),
     )
-    start = {"batch": 4, "width": 200}
+    start = {"batch": 8, "width": 100}
     function = functools.partial(rank, name=name)
     return Explorer(function, knobs, start=start, name="rank", title="What a gradient's rank gives away")
