@@ -28,6 +28,7 @@ _BLOCK, _KEPT, _ROUGH, _SPARSE, _SHORT, _LEVER = 2048, 64, 1e-3, 0.05, 1e-4, 0.9
 _FULL = "the gradient has the highest rank that its layer can have, and then it does not tell: any images would do"
 _NOISY = "the gradient's rank is higher than its mini-batch is large: there is noise on it, or there were more images"
 _FEW = "too few sparse directions were found: more submatrices would have to be tried"
+_DARK = "the bias's gradient is zero, as BatchNorm in train mode behind the layer makes it: it gives no image its scale"
 _UNFIT = "the sparse directions that were found do not have the zeros of their images"
 
 
@@ -66,8 +67,9 @@ def reconstruct(
 
     Certified is what passes two tests. Each column of slopes is the only one, up to its length, with its zeros, and
     would be with any one zero less: what was made to have a zero fails. And the images, sent through the layer, have
-    negative sums exactly where their slopes are zero. A gradient with noise or of full rank is never certified, and the
-    answer says why; that of a few local steps can be, as its rows are the same images.
+    negative sums exactly where their slopes are zero. Never certified is a gradient with noise, of full rank, or of a
+    layer with BatchNorm in train mode behind it, and the answer says why; that of a few local steps can be, as its rows
+    are the same images.
 
     Raises ValueError for a layer without a bias, whose gradient does not tell how bright an image is; for one that is
     not the model's, does not read the inputs as they are or has no ReLU behind it; and for numbers that are not finite.
@@ -88,6 +90,8 @@ def reconstruct(
     rank, images, reason = int((values > floor / 5 * values[0]).sum()), weight.new_zeros(0, *shape), _FEW
     if noisy := rank > gradient.examples:
         floor, reason = float(3 * values[rank - 1] / values[rank - 2]), _NOISY
+    if sent[:, -1].norm() <= 100 * torch.finfo(weight.dtype).eps * sent.norm():
+        return Inversion(images, False, rank, 0, _DARK)
     basis = basis[:, : rank - noisy]
     rows = normalize(basis[basis.norm(dim=1) > max(floor, _SHORT) * basis.norm(dim=1).max()], dim=1)
     if rank in (0, sent.shape[1]) or basis.shape[1] >= len(rows):
@@ -110,10 +114,10 @@ def reconstruct(
 
 def _check_relu(model: nn.Module, dense: nn.Linear, name: str, shape: Sequence[int]) -> None:
     """Raise ValueError unless inputs reach the layer as they are, and negative sums may be lower."""
-    image = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)).to(dense.weight)
+    image = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(dense.weight)
     _steady.check_arrival(model, image.flatten(1), shape, name)
     lower = networks.duplicate(model)
-    lower.get_parameter(f"{name}.bias").sub_((linear(image.flatten(1), dense.weight, dense.bias)[0] < 0).to(image))
+    lower.get_parameter(f"{name}.bias").sub_((linear(image.flatten(1), dense.weight, dense.bias) < 0).all(0).to(image))
     with networks.measured(model, lower):
         if not torch.equal(networks.logits(model, image), networks.logits(lower, image)):
             raise ValueError(f"layer={name!r} has no ReLU behind it, whose zeros are what is read; choose one that has")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -193,6 +194,25 @@ def test_an_empty_gradient_tells_nothing():
     model, _, sent = victim(2, seed=0)
     found = read(model, federated.Gradient({name: torch.zeros_like(sent[name]) for name in sent}, 2))
     assert (found.rank, found.certified, len(found.images)) == (0, False, 0)
+
+
+@pytest.mark.parametrize("batch", [4, 8])
+def test_batch_norm_in_train_mode_hides_the_scale_and_one_dimension(batch):
+    model, images, _ = victim(batch, seed=0)
+    layers = OrderedDict()
+    for name, layer in model.named_children():
+        layers[name] = layer
+        if name == "fc1":
+            layers["norm"] = nn.BatchNorm1d(200)
+    normed = nn.Sequential(layers).train()
+    sent = federated.gradient(normed, images, DIGITS.sample(batch, 0).labels)
+    found = read(normed, sent)
+    assert (found.certified, found.rank, len(found.images)) == (False, batch - 1, 0)
+    assert "BatchNorm" in found.reason
+    normed.eval()
+    by_averages = read(normed, federated.gradient(normed, images, DIGITS.sample(batch, 0).labels))
+    assert by_averages.certified
+    assert distance(by_averages.images, images) < 1e-3
 
 
 def test_too_few_draws_find_nothing_and_say_so():

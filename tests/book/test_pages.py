@@ -47,7 +47,7 @@ def test_every_image_of_an_output_has_alt_text(opened):
 def test_formulas_are_typeset_offline(opened):
     if opened.name.replace(".html", ".md") in map(name, CHAPTERS):
         assert opened.locator("mjx-container").count()
-    assert "\\frac" not in opened.inner_text("article")
+    assert "\\frac" not in opened.inner_text("main")
 
 
 def shown(tab):
