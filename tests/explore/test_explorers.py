@@ -570,7 +570,10 @@ def test_stored_frames_are_whole_and_are_what_the_function_makes(name, monkeypat
     monkeypatch.setattr(poisoning, "RULES", rules)
     made = explore.STORED[name]()
     assert made.stored.keys() == {key(setting) for setting in made.grid()}
-    for setting in (made.corners()[0], made.corners()[-1]):
+    ends = [made.corners()[0], made.corners()[-1]]
+    if name == "decode":  # a wide one takes most of a minute
+        ends[1]["width"] = ends[0]["width"]
+    for setting in ends:
         frame, again = made.stored[key(setting)], made.function(**setting)
         for one, other in zip(frame.panels, again.panels, strict=True):
             assert (one.title, one.images.shape, one.columns) == (other.title, other.images.shape, other.columns)

@@ -17,6 +17,7 @@ from privlab.studies.beyond import bins as beyond_bins
 from privlab.studies.beyond import inversion
 from privlab.studies.curious import _extraction, detection
 from privlab.studies.linkability import _federation, _pictures, figure_5, figure_9, hand
+from privlab.studies.membership import attacks as member_attacks
 from privlab.studies.membership import defences, dp
 from privlab.studies.splitnn import _paper as splitnn
 from privlab.studies.talk import _defences as talk_defences
@@ -155,6 +156,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(inversion, "ITERATIONS", 2)
     monkeypatch.setattr(dp, "STEPS", 2)
     monkeypatch.setattr(defences, "EPOCHS", 1)
+    monkeypatch.setattr(member_attacks, "EPOCHS", 1)
     monkeypatch.setattr(defences, "noise", lambda batch, count: 1.0)  # to search for it takes seconds
     monkeypatch.setattr(talk, "EPOCHS", 1)
     monkeypatch.setattr(talk_defences, "EPOCHS", 1)

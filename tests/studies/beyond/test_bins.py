@@ -1,5 +1,6 @@
 """Bins: the sentences can hold, fail and be left open; and what the study measures is what it says."""
 
+import copy
 import itertools
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from privlab.attacks import bins as attack
 from privlab.attacks import gradient_extraction
 from privlab.sharing import federated
+from privlab.studies._local import gradient_of_steps
 from privlab.studies.beyond import bins
 from tests.studies.sentences import Case, badly_put, judged, made, of, wide
 from tests.studies.talk.cases import about
@@ -62,6 +64,18 @@ CASES = [
         {name: {"attack": "bins", **cell} for name, cell in STOPPED.items()},
         ("exact", 0.01, 0.03, wide(0.019, 0.02)),
     ),
+    about(
+        STUDY,
+        "DP-SGD stops",
+        {"DP-SGD": {"attack": "bins", "defence": "DP-SGD"}},
+        ("exact", 0.01, 0.03, wide(0.019, 0.02)),
+    ),
+    about(
+        STUDY,
+        "Local steps do not",
+        {bins.LOCAL: {"attack": "bins", "defence": bins.LOCAL}},
+        ("exact", 0.6, 0.4, wide(0.51, 0.5)),
+    ),
 ]
 
 
@@ -97,6 +111,27 @@ def test_clients_and_server_share_no_image_and_a_sum_is_of_ten():
     found = bins.run(cell, 3, CPU)
     assert found["predicted"] == pytest.approx((1 - 1 / 1000) ** 999)
     assert found["exact"] == pytest.approx(found["predicted"], abs=0.08)
+
+
+def test_a_client_sends_what_its_defence_makes_and_the_server_takes_it_for_a_mean():
+    """One step of local training is a gradient; five, and the clipped mean with noise, are not."""
+    part, _ = bins._drawn("digits", 3, CPU)
+    model, part = bins._honest(part, 100, 0), part[:20]
+    honest = federated.gradient(model, part.images, part.labels)
+    one = gradient_of_steps(model, part.images, part.labels, epochs=1, lr=0.1, seed=0)
+    torch.testing.assert_close(one["fc1.weight"], honest["fc1.weight"], rtol=1e-4, atol=1e-6)
+    update = {name: torch.zeros_like(each) for name, each in honest.tensors.items()}
+    trained = copy.deepcopy(model)
+    for _ in range(bins.STEPS):
+        step = federated.gradient(trained, part.images, part.labels)
+        for name, each in trained.named_parameters():
+            each.data -= bins.LR * step[name]
+            update[name] += step[name] / bins.STEPS
+    sent = bins._sent({"defence": bins.LOCAL}, model, part, 0)
+    torch.testing.assert_close(sent["fc1.weight"], update["fc1.weight"], rtol=1e-3, atol=1e-5)
+    private = bins._sent({"defence": "DP-SGD"}, model, part, 0)
+    noise = private["fc1.weight"] * len(part)
+    assert noise.std().item() == pytest.approx(bins.CLIP * bins.MULTIPLIER, rel=0.05)
 
 
 def test_all_readers_round_alike():
