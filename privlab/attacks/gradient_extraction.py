@@ -70,9 +70,15 @@ def distinct(images: Tensor, tolerance: float = 1e-3) -> tuple[Tensor, Tensor]:
 
 
 def fitting_layer(gradient: Gradient, layer: str, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The gradients of a layer's weight `(N, L)` and bias `(N,)`; ValueError unless inputs of `shape` have L values."""
+    """The gradients of a layer's weight `(N, L)` and bias `(N,)`; ValueError unless inputs of `shape` have L values.
+
+    TypeError for what are no floats.
+    """
     checks.sizes(shape=shape)
     weight, bias = gradient.layer(layer)
+    if not (weight.is_floating_point() and bias.is_floating_point() and weight.layout == torch.strided):
+        kinds = f"{weight.dtype} and {bias.dtype}, {weight.layout}"
+        raise TypeError(f"the gradient of {layer!r} is {kinds}; give floats (torch.strided)")
     if weight.dim() != 2 or weight.shape[1] != math.prod(shape):
         raise ValueError(
             f"shape={tuple(shape)} has {math.prod(shape)} values, but the gradient of {layer!r} is "

@@ -90,7 +90,7 @@ def reconstruct(
     rank, images, reason = int((values > floor / 5 * values[0]).sum()), weight.new_zeros(0, *shape), _FEW
     if noisy := rank > gradient.examples:
         floor, reason = float(3 * values[rank - 1] / values[rank - 2]), _NOISY
-    if sent[:, -1].norm() <= 100 * torch.finfo(weight.dtype).eps * sent.norm():
+    if sent[:, -1].norm() <= min(100 * torch.finfo(weight.dtype).eps, 1e-4) * sent.norm():
         return Inversion(images, False, rank, 0, _DARK)
     basis = basis[:, : rank - noisy]
     rows = normalize(basis[basis.norm(dim=1) > max(floor, _SHORT) * basis.norm(dim=1).max()], dim=1)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from privlab import data, models
-from privlab.attacks import rank_inversion
+from privlab.attacks import bins, gradient_extraction, rank_inversion
 from privlab.defences import perturbation
 from privlab.sharing import federated
 
@@ -229,6 +229,24 @@ def test_without_a_relu_there_are_no_zeros_to_read(activation):
     model.relu1 = kinds[activation]()
     with pytest.raises(ValueError, match="has no ReLU behind it"):
         read(model, federated.gradient(model, images, torch.arange(2)))
+
+
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float16, 0.05), (torch.bfloat16, 0.5)])
+def test_halves_show_the_images_and_certify_nothing(dtype, near):
+    model, images, sent = victim(4, seed=0)
+    found = read(model, federated.Gradient({name: sent[name].to(dtype) for name in sent}, 4))
+    assert not found.certified
+    assert "zeros" in found.reason
+    assert distance(found.images.float(), images) < near
+
+
+@pytest.mark.parametrize("attack", [rank_inversion.reconstruct, gradient_extraction.extract, bins.extract])
+@pytest.mark.parametrize("change", [torch.Tensor.long, torch.Tensor.cfloat, torch.Tensor.to_sparse])
+def test_what_are_no_floats_is_refused_in_words(attack, change):
+    model, _, sent = victim(2, seed=0)
+    given = (model,) if attack is rank_inversion.reconstruct else ()
+    with pytest.raises(TypeError, match=r"gradient of 'fc1' is torch.*give floats"):
+        attack(*given, federated.Gradient({name: change(sent[name]) for name in sent}, 2), shape=SHAPE)
 
 
 def test_other_bad_calls_are_refused():
