@@ -39,7 +39,7 @@ def number(name: str, value: object, low: float, high: float = float("inf"), *, 
     except OverflowError:  # a whole number beyond every float
         inside = False
     if not inside:  # also catches NaN, which compares as false
-        allowed = f"in {'(' if open_low else '['}{low:g}, {high:g}]"
+        allowed = f"in {'(' if open_low else '['}{low:g}, {high:g}{']' if math.isfinite(high) else ')'}"
         raise ValueError(f"{name}={value} is out of range; give a number {allowed}")
 
 
@@ -127,8 +127,9 @@ def labels(name: str, value: object, count: int) -> None:
 
 def floats(name: str, value: object, form: str) -> None:
     """Raise unless `value` is a tensor of finite floats, not empty, with the dimensions that `form` names: "(N, K)"."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        what = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.layout != torch.strided:
+        kind = type(value).__name__
+        what = f"{value.dtype} of shape {tuple(value.shape)}, {value.layout}" if isinstance(value, Tensor) else kind
         raise TypeError(f"{name} is {what}; give a torch tensor of floats {form}")
     if value.dim() != len(form.replace(",)", ")").split(",")) or not value.numel():
         raise ValueError(f"{name} has shape {tuple(value.shape)}; give {form}, not empty")

@@ -64,7 +64,7 @@ def test_what_is_not_given_is_not_checked():
     checks.if_given(checks.number, "clip", 1.0, 0, open_low=True)
     with pytest.raises(ValueError, match="size=6 is out of range; give a whole number from 1 to 5"):
         checks.if_given(checks.whole, "size", 6, 1, 5)
-    with pytest.raises(ValueError, match=r"clip=0 is out of range; give a number in \(0, inf\]"):
+    with pytest.raises(ValueError, match=r"clip=0 is out of range; give a number in \(0, inf\)"):
         checks.if_given(checks.number, "clip", 0, 0, open_low=True)
 
 

@@ -19,7 +19,7 @@ from privlab.sharing.federated import Gradient
 
 (THREAT,) = threats("bins")
 _ROUNDINGS = 16  # of the larger of two sums: a smaller difference is no image, but what was rounded off
-_NEAR = 0.1  # of a step of the pixels' grid: a difference is less exact than a row, and a mixture is off it somewhere
+_NEAR = 0.1  # of a step of the pixels' grid: a difference is less exact than a row, and few mixtures are on it
 _BLOCK = 2**17  # numbers at a time, which fit the processor's cache
 
 
@@ -124,7 +124,7 @@ def extract(gradient: Gradient, *, shape: Sequence[int], layer: str = "fc1", lev
     """Every image that is alone in its bin, by the adversary's own judgement; `neurons` are its bins.
 
     shape: of one input. An image counts that is nowhere a tenth of a step off the grid of `levels` + 1 pixel values,
-    and is put on it: that mends what float32 lost, and mixtures do not pass. Raises ValueError for a layer that is not
+    and is put on it: that mends what float32 lost, and mixtures seldom pass. Raises ValueError for a layer that is not
     in the gradient, and a shape that is not its own.
     """
     checks.whole("levels", levels)

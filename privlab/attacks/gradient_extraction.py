@@ -74,6 +74,8 @@ def fitting_layer(gradient: Gradient, layer: str, shape: Sequence[int]) -> tuple
 
     TypeError for what are no floats.
     """
+    if not isinstance(gradient, Gradient):
+        raise TypeError(f"gradient is a {type(gradient).__name__}; give federated.Gradient(tensors, examples)")
     checks.sizes(shape=shape)
     weight, bias = gradient.layer(layer)
     if not (weight.is_floating_point() and bias.is_floating_point() and weight.layout == torch.strided):

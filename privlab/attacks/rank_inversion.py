@@ -78,11 +78,8 @@ def reconstruct(
     name = networks.first_dense(model) if layer is None else layer
     dense = networks.plain_dense(model, name)
     weight, bias = fitting_layer(gradient, name, shape)
-    if (weight.shape, bias.shape) != (dense.weight.shape, dense.bias.shape):
-        raise ValueError(f"the gradient of {name!r} is {tuple(weight.shape)}, its weights {tuple(dense.weight.shape)}")
-    sent = torch.cat([weight, bias[:, None]], 1).double()
-    checks.floats(f"the gradient of {name}", sent, "(N, L)")
     checks.sizes(samples=[samples], examples=[gradient.examples])
+    sent = _whole(weight, bias, dense, name)
     _check_relu(model, dense, name, shape)
     random = runtime.generator(runtime.derive(seed, "rank inversion"))
     basis, values = _basis(sent, min(gradient.examples + 1, *sent.shape), random)
@@ -110,6 +107,16 @@ def reconstruct(
                 return Inversion(images, True, rank, tried, "")
             found, reason = found[:0], reason if noisy else _UNFIT
     return Inversion(images, False, rank, tried, reason)
+
+
+def _whole(weight: Tensor, bias: Tensor, dense: nn.Linear, name: str) -> Tensor:
+    """The gradient with its bias as one more column, `(N, L + 1)`, its largest number one; ValueError for another's."""
+    if (weight.shape, bias.shape) != (dense.weight.shape, dense.bias.shape):
+        raise ValueError(f"the gradient of {name!r} is {tuple(weight.shape)}, its weights {tuple(dense.weight.shape)}")
+    sent = torch.cat([weight, bias[:, None]], 1).double()
+    checks.floats(f"the gradient of {name}", sent, "(N, L)")
+    checks.floats(f"the weight of {name}", dense.weight, "(N, L)")
+    return sent / sent.abs().max().clamp_min(torch.finfo(sent.dtype).tiny)
 
 
 def _check_relu(model: nn.Module, dense: nn.Linear, name: str, shape: Sequence[int]) -> None:

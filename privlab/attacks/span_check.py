@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from privlab import checks, networks
+from privlab.attacks import _steady
 from privlab.attacks.threat import threats
 from privlab.sharing.federated import Gradient
 
@@ -61,8 +62,8 @@ def reconstruct(model: nn.Module, gradient: Gradient, *, words: int, length: int
     them; length: the longest sentence. noise: standard deviation of the noise on each number of the gradient, where the
     adversary knows of it; then nothing is certified. Where a rank reaches d - 1 (a norm takes one dimension), as with
     as many tokens or with noise, the gradient does not tell, and `why` says so.
-    Raises ValueError for a network that looks ahead or has no such layers, and for a gradient of another model, all
-    zero or not finite.
+    Raises ValueError for a network that looks ahead, drops units at random or has no such layers, and for a gradient of
+    another model, all zero or not finite.
     """
     checks.sizes(words=[words], length=[length])
     checks.number("noise", noise, 0)
@@ -75,6 +76,7 @@ def reconstruct(model: nn.Module, gradient: Gradient, *, words: int, length: int
             tokens = torch.arange(words, device=networks.device(model))[:, None].expand(words, length)
             found = tuple(each.nonzero().flatten() for each in _fits(model, layers[0], first, tokens).T)
         sentences, prefixes = _grow(model, layers[1], second, found) if max(ranks) < full else ((), 0)
+    _steady.check(model, torch.zeros(1, length, dtype=torch.int64, device=networks.device(model)))
     why = f"{prefixes} prefixes fit a span of {ranks[1]} dimensions, and the noise is {noise:g}"
     why = "" if prefixes == ranks[1] and not noise else why
     why = f"the gradient does not tell: its ranks {ranks} reach {full}" if max(ranks) >= full else why

@@ -59,9 +59,9 @@ def test_a_single_image_is_a_row_over_its_bias():
 
 
 def test_no_certificate_is_wrong_and_guesses_without_one_are():
-    """Small networks, of which many do not tell: of 60 mini-batches a part is certified, and all of that is right."""
+    """Small networks, of which many do not tell: of 300 mini-batches a part is certified, and all of that is right."""
     right, wrong, guessed = 0, 0, 0
-    for seed in range(60):
+    for seed in range(300):
         random = torch.Generator().manual_seed(seed)
         batch, width = (int(torch.randint(low, high, (), generator=random)) for low, high in ((1, 6), (8, 60)))
         widths, classes = ((width,), (width, 30))[seed % 2], (10, 2)[seed % 3 == 0]
@@ -74,8 +74,8 @@ def test_no_certificate_is_wrong_and_guesses_without_one_are():
         elif len(found.images):
             guessed += distance(found.images, images) > 1e-3
     assert wrong == 0
-    assert right >= 20
-    assert guessed >= 5
+    assert right >= 100
+    assert guessed >= 25
 
 
 def test_copies_come_out_once_and_black_images_too():
@@ -238,6 +238,14 @@ def test_halves_show_the_images_and_certify_nothing(dtype, near):
     assert not found.certified
     assert "zeros" in found.reason
     assert distance(found.images.float(), images) < near
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e150])
+def test_the_unit_of_a_gradient_does_not_matter(size):
+    model, images, sent = victim(4, seed=0, dtype=torch.float64)
+    found = read(model, federated.Gradient({name: sent[name] * size for name in sent}, 4))
+    assert found.certified
+    assert distance(found.images, images) < 1e-8
 
 
 @pytest.mark.parametrize("attack", [rank_inversion.reconstruct, gradient_extraction.extract, bins.extract])

@@ -258,6 +258,11 @@ def test_bad_calls_are_refused_in_words():
     refused("words=0", words=0)
     refused("noise=-1", noise=-1.0)
     refused("noise=nan", noise=math.nan)
+    refused(r"noise=inf is out of range; give a number in \[0, inf\)", noise=math.inf)
+    refused("sparse", changed={name: torch.eye(192)[:, :64].to_sparse()})
+    dropping = network().train()
+    dropping.blocks[0].self_attn.dropout = 0.1
+    refused("at random", dropping)
     both = network()
     both.later.zero_()
     refused("give a causal model", both)

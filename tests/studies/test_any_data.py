@@ -2,6 +2,7 @@
 
 import functools
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -10,13 +11,12 @@ import torch
 from privlab import data, studies
 from privlab.attacks import linkability as attack
 from privlab.data import CATALOGUE, Dataset, Signals, Table, Text
-from privlab.studies import _data, _split_learning
+from privlab.studies import _split_learning
 from privlab.studies.bench.store import Store
 from privlab.studies.bench.study import cell_key
-from privlab.studies.beyond import bins as beyond_bins
 from privlab.studies.beyond import inversion
 from privlab.studies.curious import _extraction, detection
-from privlab.studies.linkability import _federation, _pictures, figure_5, figure_9, hand
+from privlab.studies.linkability import _federation, _pictures
 from privlab.studies.membership import attacks as member_attacks
 from privlab.studies.membership import defences, dp
 from privlab.studies.splitnn import _paper as splitnn
@@ -24,11 +24,8 @@ from privlab.studies.talk import _defences as talk_defences
 from privlab.studies.talk import _federation as talk_federation
 from privlab.studies.talk import _readings as talk_readings
 from privlab.studies.talk import attacks as talk_attacks
-from privlab.studies.talk import attributes as talk_attributes
-from privlab.studies.talk import defences as talk_matrix
 from privlab.studies.talk import dp_sgd as talk
-from privlab.studies.talk import interactions as talk_pairs
-from privlab.studies.zen import _decoder, _gradients, case_study, table_10
+from privlab.studies.zen import _decoder, _gradients, case_study
 
 CPU = torch.device("cpu")
 EMBEDDED_TEXT = ("imdb", "manual")
@@ -37,19 +34,12 @@ MULTI = tuple(name for name in CATALOGUE if name.startswith("chestmnist"))
 
 
 def forget():
-    """What the studies keep between cells."""
-    kept = (_data.dataset, _data.checksum, _extraction._tuned, _extraction.trapped, _decoder._target, _decoder.form)
-    kept += (_split_learning.pictures, _split_learning.shares, _split_learning.judge, splitnn._target, splitnn._decoder)
-    kept += (case_study._halves, case_study.prior, detection.zoo)
-    kept += (dp._trained, defences.noise, talk._trained, table_10._measured)
-    kept += (_federation.people, _federation._devices, _federation._recorded)
-    kept += (figure_5._recorded, figure_9._trained, hand._recorded)
-    kept += (talk_federation.small, talk_attacks._honest, talk_attributes._drawn)
-    kept += (beyond_bins._scale, beyond_bins._trained)
-    kept += (talk_matrix._world, talk_matrix._honest, talk_pairs._honest)
-    for function in kept:
-        if hasattr(function, "cache_clear"):
-            function.cache_clear()
+    """Whatever the studies keep between cells, which another test would take for its own."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("privlab.studies."):
+            for function in list(vars(module).values()):
+                if hasattr(function, "cache_clear"):
+                    function.cache_clear()
 
 
 @pytest.fixture(autouse=True)

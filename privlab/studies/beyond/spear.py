@@ -3,8 +3,9 @@
 The attack's constants were chosen on digits and networks 100 to 104; the cells were tried once, on draw 101.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -139,13 +140,23 @@ def _never_false(table: Table) -> Found:
     return True if sum(table.values("certified")) >= ENOUGH else UNDECIDED
 
 
+def wall(shares: Mapping[int, float]) -> float:
+    """The size at which half come out, of shares by size: on the line between the sizes where a half is passed."""
+    sizes = sorted(shares)
+    for small, large in itertools.pairwise(sizes):
+        if shares[small] >= WHOLE > shares[large]:
+            return small + (large - small) * (shares[small] - WHOLE) / (shares[small] - shares[large])
+    return sizes[-1 if shares[sizes[0]] >= WHOLE else 0]
+
+
 def _foretold(table: Table) -> Found:
-    cell = {"defence": "none", "width": WIDTH}
-    draws = sorted({row["seed"] for row in table.rows})
+    """By how much of the foretold wall the measured one is off, by draw."""
     gaps = []
-    for draw in draws:
-        own = [row["metrics"] for row in table.select(**cell).rows if row["seed"] == draw]
-        gaps.append(sum(each["plain"] - each["predicted"] for each in own) / max(1, len(own)))
+    for draw in sorted({row["seed"] for row in table.rows}):
+        rows = [row for row in table.select(defence="none", width=WIDTH).rows if row["seed"] == draw]
+        if rows:
+            found, said = (wall({r["cell"]["batch"]: r["metrics"][of] for r in rows}) for of in ("plain", "predicted"))
+            gaps.append(found / said - 1)
     return alike(gaps, SLIGHT) if gaps else None
 
 
@@ -203,7 +214,7 @@ STUDY = Study(
             "The plain way ends where the zeros of the slopes foretell it",
             "ours",
             _foretold,
-            "400 neurons, 32,768 draws at random: predicted and certified mini-batches differ by less than a tenth",
+            "400 neurons, 32,768 draws at random: the sizes at which half come out differ by less than a tenth",
             ours=True,
         ),
         Claim(

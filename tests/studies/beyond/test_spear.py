@@ -25,9 +25,11 @@ def certificates(certified, *changes):
     return made(STUDY, "mnist", {"false_claims": 0.0, "certified": certified}, *changes)
 
 
-def chances(plain, rest):
-    """Plain successes where a half is foretold, at 400 neurons; and elsewhere."""
-    return made(STUDY, "mnist", {"predicted": 0.5, "plain": rest}, (PLAIN, {"plain": plain}))
+def walls(share, foretold=1.0):
+    """Up to eight images all come out and up to ten are foretold so; of ten such a share comes out. None of more."""
+    changes = [({**PLAIN, "batch": size}, {"predicted": 0.0, "plain": 0.0}) for size in (12, 16, 24)]
+    changes += [({**PLAIN, "batch": 10}, {"predicted": foretold, "plain": share})]
+    return made(STUDY, "mnist", {"predicted": 1.0, "plain": 1.0}, *changes)
 
 
 CASES = [
@@ -50,9 +52,9 @@ CASES = [
     Case(
         STUDY,
         "The plain way ends",
-        holds=[chances(0.53, 0.9), chances(0.45, 0.9)],
-        fails=[chances(0.63, 0.5), chances(0.37, 0.5)],
-        unsure=[chances(wide(0.59, 0.6), 0.5), chances(wide(0.41, 0.4), 0.5)],
+        holds=[walls(1.0), walls(0.9)],
+        fails=[walls(0.0), walls(0.3), walls(1.0, foretold=0.1)],
+        unsure=[walls(wide(0.49, 0.52))],
     ),
     about(STUDY, "Local steps", defended("local steps"), ("exact", 0.9, 0.1, wide(0.52, 0.5))),
     about(STUDY, "A sum over clients", defended("sum of 2", "sum of 6"), ("exact", 0.9, 0.1, wide(0.52, 0.5))),
@@ -74,6 +76,13 @@ def test_a_sentence_holds_fails_and_is_left_open(case):
 def test_every_sentence_is_tried_and_short():
     assert judged(CASES) == sorted(each for each in of("beyond") if each[0] == STUDY)
     assert not badly_put("beyond")
+
+
+def test_a_wall_stands_where_half_come_out():
+    assert spear.wall({1: 1.0, 8: 1.0, 10: 0.0, 12: 0.0}) == 9
+    assert spear.wall({8: 0.9, 10: 0.1}) == 9
+    assert spear.wall({8: 1.0, 10: 0.75, 12: 0.25}) == 11
+    assert (spear.wall({2: 0.0, 4: 0.0}), spear.wall({2: 1.0, 4: 1.0})) == (2, 4)
 
 
 def test_the_chance_is_that_of_drawing_zeros_of_each_column():
