@@ -27,6 +27,7 @@ from privlab.studies.bench.study import cell_key
 from tests.gpu.alike import apart, metrics_apart
 from tests.gpu.imagined import Card
 from tests.gpu.pipelines import NEAR, PIPELINES, SAME
+from tests.studies.kept import forget
 from tests.studies.test_studies import ELSEWHERE, ELSEWHERE_OF, RESULTS, embedded_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,14 +91,6 @@ def cheapest(name):
     rows = [row for row in rows if CHOSEN.get(name, {}).items() <= row["cell"].items()]
     row = min(rows, key=lambda r: (r["seed"], r["seconds"], cell_key(r["cell"])))
     return row["cell"], row["seed"], row["metrics"]
-
-
-def forget():
-    """All that studies keep between cells: a cell is to be computed anew."""
-    for name in [each for each in sys.modules if each.startswith("privlab.studies.")]:
-        for kept in vars(sys.modules[name]).values():
-            if hasattr(kept, "cache_clear"):
-                kept.cache_clear()
 
 
 def allowed(name):

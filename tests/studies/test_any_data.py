@@ -2,7 +2,6 @@
 
 import functools
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -26,20 +25,12 @@ from privlab.studies.talk import _readings as talk_readings
 from privlab.studies.talk import attacks as talk_attacks
 from privlab.studies.talk import dp_sgd as talk
 from privlab.studies.zen import _decoder, _gradients, case_study
+from tests.studies.kept import forget
 
 CPU = torch.device("cpu")
 EMBEDDED_TEXT = ("imdb", "manual")
 FEDERATIONS = {f"talk/{study}" for study in ("attacks", "defences", "dp-sgd", "interactions", "scale")}
 MULTI = tuple(name for name in CATALOGUE if name.startswith("chestmnist"))
-
-
-def forget():
-    """Whatever the studies keep between cells, which another test would take for its own."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("privlab.studies."):
-            for function in list(vars(module).values()):
-                if hasattr(function, "cache_clear"):
-                    function.cache_clear()
 
 
 @pytest.fixture(autouse=True)
