@@ -217,10 +217,10 @@ def test_updates_that_have_no_mean_are_refused(unequal, make, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"clip": 0}, r"clip=0 is out of range; give a number in \(0, inf\]"),
+        ({"clip": 0}, r"clip=0 is out of range; give a number in \(0, inf\)"),
         ({"clip": -1.0}, r"clip=-1.0 is out of range"),
         ({"clip": math.nan}, r"clip=nan is out of range"),
-        ({"noise": -0.1}, r"noise=-0.1 is out of range; give a number in \[0, inf\]"),
+        ({"noise": -0.1}, r"noise=-0.1 is out of range; give a number in \[0, inf\)"),
         ({"where": "cloud"}, "where='cloud' is not known; choose one of server, client"),
         ({"seed": -1}, "seed=-1"),
     ],

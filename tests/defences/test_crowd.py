@@ -54,7 +54,7 @@ def test_a_small_background_is_used_again_as_evenly_as_can_be():
     [
         (crowd.replace, 1.1, r"alpha=1.1 is out of range; give a number in \[0, 1\]"),
         (crowd.replace, -0.1, "alpha=-0.1 is out of range"),
-        (crowd.augment, -0.5, r"alpha=-0.5 is out of range; give a number in \[0, inf\]"),
+        (crowd.augment, -0.5, r"alpha=-0.5 is out of range; give a number in \[0, inf\)"),
         (crowd.augment, float("inf"), "alpha=inf is out of range"),
     ],
 )

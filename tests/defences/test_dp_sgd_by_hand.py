@@ -82,7 +82,7 @@ def test_an_example_that_is_learned_already_has_no_length_to_divide_by(digits):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"clip": 0.0}, r"clip=0.0 is out of range; give a number in \(0, inf\]"),
+        ({"clip": 0.0}, r"clip=0.0 is out of range; give a number in \(0, inf\)"),
         ({"clip": -1.0}, "clip=-1.0 is out of range"),
         ({"clip": math.nan}, "clip=nan is out of range"),
         ({"labels": torch.zeros(8, dtype=torch.int64)}, "labels holds 8 labels for 9 images"),

@@ -145,8 +145,8 @@ def test_the_client_may_clip_much_lower_for_the_same_protection(sent):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0, 1, 5), r"bound=0 is out of range; give a number in \(0, inf\]"),
-        ((1, -0.1, 5), r"noise=-0.1 is out of range; give a number in \[0, inf\]"),
+        ((0, 1, 5), r"bound=0 is out of range; give a number in \(0, inf\)"),
+        ((1, -0.1, 5), r"noise=-0.1 is out of range; give a number in \[0, inf\)"),
         ((1, 1, 0), "examples=0"),
         ((float("nan"), 1, 5), "bound=nan"),
     ],
