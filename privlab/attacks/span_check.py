@@ -67,8 +67,8 @@ def reconstruct(model: nn.Module, gradient: Gradient, *, words: int, length: int
     """
     checks.sizes(words=[words], length=[length])
     checks.number("noise", noise, 0)
+    layers = _attention(model, words, length)
     with networks.measured(model):
-        layers = _attention(model, words, length)
         first, second = (_span(model, f"{name}.in_proj_weight", gradient, noise) for name in layers)
         ranks, full = (len(first.rows), len(second.rows)), first.rows.shape[1] - 1
         found: tuple[Tensor, ...] = ()
@@ -76,7 +76,6 @@ def reconstruct(model: nn.Module, gradient: Gradient, *, words: int, length: int
             tokens = torch.arange(words, device=networks.device(model))[:, None].expand(words, length)
             found = tuple(each.nonzero().flatten() for each in _fits(model, layers[0], first, tokens).T)
         sentences, prefixes = _grow(model, layers[1], second, found) if max(ranks) < full else ((), 0)
-    _steady.check(model, torch.zeros(1, length, dtype=torch.int64, device=networks.device(model)))
     why = f"{prefixes} prefixes fit a span of {ranks[1]} dimensions, and the noise is {noise:g}"
     why = "" if prefixes == ranks[1] and not noise else why
     why = f"the gradient does not tell: its ranks {ranks} reach {full}" if max(ranks) >= full else why
@@ -90,8 +89,10 @@ def _attention(model: nn.Module, words: int, length: int) -> list[str]:
         raise ValueError(f"the model has {len(layers)} layers of nn.MultiheadAttention; give one with two or more")
     probe = torch.zeros(2, length, dtype=torch.int64, device=networks.device(model))
     probe[1, length // 2] = words - 1  # which may move what is read of this word, and of later ones in the second layer
+    _steady.check(model, probe)
     for name, later in zip(layers, (False, True), strict=True):
-        state = networks.input_of(model, name, probe)
+        with networks.measured(model):
+            state = networks.input_of(model, name, probe)
         moved = (state[0] - state[1]).norm(dim=-1) > 1e-4 * state[0].norm(dim=-1)
         moved[length // 2 : length if later else length // 2 + 1] = False
         if state.shape[:2] != probe.shape or moved.any():

@@ -902,12 +902,13 @@ ROWS += [
     ),
     Held(
         PHOTOGRAPH,
-        "At a hundred times as much noise it still sees {} of the images to 20 dB, and {} % of what it takes for "
-        "images are some. Noise of a tenth hides all from bins, and from trap weights {} remain.",
+        "At a hundred times as much noise it still sees {} of the images to 20 dB, and {} % of its rows show one. "
+        "Noise of a tenth hides all from bins. From trap weights {} remain, in rows of which {} % show an image",
         lambda: (
             binned("bins", "noise", 1e-2, metric="seen"),
             percent(binned("bins", "noise", 1e-2, metric="right")),
             binned("trap", "noise", 0.1, metric="seen"),
+            percent(binned("trap", "noise", 0.1, metric="right")),
             Between(binned("bins", "noise", 0.1, metric="seen"), 0, 0.005),
         ),
     ),
